@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Kernel builds: one object tree a variant, all from the one source tree."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import buildroot, kconfig, paths, sandbox, source
+from .errors import HarnessError
+from .tree import Tree
+
+# Fragments of each variant; what a variant's objects may start from.
+VARIANTS = {
+    "c": ("base", "c"),
+    "rust": ("base", "rust"),
+    "rust-debug": ("base", "rust", "debug"),
+}
+SEEDS = {"c": ("rust",), "rust": ("c",), "rust-debug": ()}
+LLVM = "-19"
+
+
+class Kernel:
+    """The tree and its object trees, for one base.
+
+    KERNEL_SRC gets a corner of the cache of its own, so that the pinned
+    base's tree and objects stay as they are.
+    """
+
+    def __init__(self, base, repo=paths.REPO):
+        self.base = Path(base).resolve()
+        if source.kernel_src():
+            self.home = paths.CACHE / f"ksrc-{paths.digest(str(self.base))}"
+            self.home.mkdir(exist_ok=True)
+        else:
+            self.home = paths.CACHE
+        self.tree = Tree(self.base, self.home / "tree", repo)
+        self._key = paths.digest(buildroot.key(), str(self.base), source.version(self.base))
+
+    @property
+    def lock_name(self):
+        return f"tree-{self.home.name}"
+
+    def objects(self, variant):
+        """The object tree (O=) of a variant."""
+        return self.home / f"build-{variant}"
+
+    def image(self, variant):
+        return self.objects(variant) / "arch/x86/boot/bzImage"
+
+    def make(self, stage, variant, *targets, log=None, extra=()):
+        """Run make on a variant's object tree, in the build root."""
+        line = ["make", "-C", self.tree.where, f"O={self.objects(variant)}", f"LLVM={LLVM}",
+                "CC=ccache clang" + LLVM, "HOSTCC=ccache clang" + LLVM,
+                f"-j{os.cpu_count()}", *extra, *targets]
+        env = sandbox.environment(KBUILD_BUILD_USER="devmem", KBUILD_BUILD_HOST="devmem",
+                                  KBUILD_BUILD_TIMESTAMP="1970-01-01", CCACHE_MAXSIZE="4G",
+                                  KCONFIG_ALLCONFIG=self.objects(variant) / "fragment")
+        return stage.run(sandbox.command(line, writable=(self.home,)),
+                         log=log or f"kernel-{variant}", env=env)
+
+    def configure(self, stage, variant):
+        """Write the variant's .config; an option that did not take is an error."""
+        objects = self.objects(variant)
+        self._prepare(stage, variant)
+        texts = [(paths.VM / "config" / f"{name}.config").read_text()
+                 for name in VARIANTS[variant]]
+        fragment = kconfig.merge(texts)
+        (objects / "fragment").write_text(fragment)
+        self.make(stage, variant, "allnoconfig", log=f"config-{variant}")
+        missed = kconfig.missed(fragment, (objects / ".config").read_text())
+        if missed:
+            lines = "\n".join(f"  {name}: wanted {wanted}, got {got}"
+                              for name, wanted, got in missed)
+            raise HarnessError(f"options of variant {variant} that did not take:\n{lines}\n"
+                               "  (a dependency is off, or this base has no such option)")
+
+    def build(self, stage, variant, keep=None):
+        """Sync, configure and build; call with the lock held.
+
+        The image is copied to `keep`, where no other run rebuilds it.
+        """
+        changed = self.tree.sync(stage)
+        fresh = not self.image(variant).is_file()
+        before = None if fresh else self.image(variant).stat().st_mtime_ns
+        self.configure(stage, variant)
+        self.make(stage, variant, "bzImage")
+        (self.objects(variant) / ".built").touch()
+        if keep:
+            shutil.copy2(self.image(variant), keep)
+        files = f"{len(changed)} file{'s' * (len(changed) != 1)} synced"
+        if before == self.image(variant).stat().st_mtime_ns:
+            stage.result(f"{variant}: reused the build, {files}")
+        else:
+            stage.result(f"{variant}: {'built' if fresh else 'rebuilt'}, {files}")
+
+    def locked(self, stage):
+        """The lock that holds tree and objects still."""
+        return paths.lock(self.lock_name, lambda: stage.note("waiting for another run's build"))
+
+    def _prepare(self, stage, variant):
+        """Make an object tree, if possible by copying a sibling's objects.
+
+        Objects are only good for the base and tool chain they were made
+        with: those make does not see in time stamps.
+        """
+        objects = self.objects(variant)
+        if self._key_of(objects) == self._key:
+            return
+        paths.remove_tree(objects)
+        for seed in SEEDS[variant]:
+            donor = self.objects(seed)
+            if self._key_of(donor) == self._key and (donor / ".built").exists():
+                stage.tick(f"copying the objects of {seed}")
+                scratch = objects.with_name(f"{objects.name}.new")
+                paths.remove_tree(scratch)
+                subprocess.run(["cp", "-a", "--reflink=auto", donor, scratch], check=True)
+                (scratch / ".built").unlink()
+                scratch.rename(objects)
+                return
+        objects.mkdir(parents=True)
+        (objects / ".devmem-key").write_text(self._key)
+
+    @staticmethod
+    def _key_of(objects):
+        stamp = objects / ".devmem-key"
+        return stamp.read_text() if stamp.is_file() else None
