@@ -51,9 +51,9 @@ class Kernel:
     def make(self, stage, variant, *targets, log=None, extra=()):
         """Run make on a variant's object tree, in the build root."""
         line = ["make", "-C", self.tree.where, f"O={self.objects(variant)}", f"LLVM={LLVM}",
-                "CC=ccache clang" + LLVM, "HOSTCC=ccache clang" + LLVM,
                 f"-j{os.cpu_count()}", *extra, *targets]
-        env = sandbox.environment(KBUILD_BUILD_USER="devmem", KBUILD_BUILD_HOST="devmem",
+        # ccache by its links in PATH: kbuild hands HOSTCC to rustc as one word.
+        env = sandbox.environment(PATH=f"/usr/lib/ccache:{sandbox.PATH}", KBUILD_BUILD_USER="devmem", KBUILD_BUILD_HOST="devmem",
                                   KBUILD_BUILD_TIMESTAMP="1970-01-01", CCACHE_MAXSIZE="4G",
                                   KCONFIG_ALLCONFIG=self.objects(variant) / "fragment")
         return stage.run(sandbox.command(line, writable=(self.home,)),

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boot a kernel with virtme-ng and run commands in the guest.
+
+The guest's root is the sandbox's root, read-only, so the repo and the cache
+are there under their own paths. One folder is writable: the results. What
+counts is what the guest writes there; virtme-ng's exit status does not.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import model, paths, sandbox
+from .errors import HarnessError
+
+# Root of the guest's `ip netns` and the like; the rest of / is read-only.
+GUEST = """\
+cd {repo}
+export HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 RESULTS={results}
+export PATH={path}
+mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
+mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
+mkdir -p /run/netns
+ip link set lo up
+run() {{
+	name=$1; shift
+	"$@" </dev/null 2>&1 | tee {results}/$name.log
+	echo "${{PIPESTATUS[0]}}" > {results}/$name.status
+}}
+{commands}
+dmesg > {results}/dmesg.txt
+echo done > {results}/finished
+"""
+
+
+@dataclass
+class Guest:
+    """What to boot and what to run in it."""
+
+    image: Path
+    results: Path
+    commands: list = field(default_factory=list)  # (name, argv) pairs
+    nics: model.Options | None = None
+    memory: int = 3072  # MiB
+    cpus: int = 2
+    timeout: int = 900  # seconds, for the boot and all commands together
+    append: tuple = ()
+
+
+@dataclass
+class Outcome:
+    """What came of it; a command that did not end has no status."""
+
+    status: dict
+    log: str  # the kernel's log, from dmesg and the console
+    console: str
+    finished: bool
+    timed_out: bool
+    seconds: float
+
+
+def kvm():
+    """Whether to use KVM; /dev/kvm alone does not mean that guests run."""
+    with open("/proc/cpuinfo") as info:
+        flags = next((line.split() for line in info if line.startswith("flags")), [])
+    return ("vmx" in flags or "svm" in flags) and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def accelerator():
+    return "KVM" if kvm() else "TCG (no virtualization in this CPU's flags)"
+
+
+def run(guest, tick=lambda line: None):
+    """Boot, run all commands, and return the Outcome.
+
+    `tick` gets each line that the guest's commands print.
+    """
+    _prepare(guest)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="devmem-") as sockets, contextlib.ExitStack() as stack:
+        if guest.nics:
+            stack.enter_context(model.running(guest.nics, sockets, guest.results / "gvnic.log"))
+        timed_out = _vng(_command(guest, sockets), guest, sockets, tick)
+    return _outcome(guest, timed_out, time.monotonic() - started)
+
+
+def shell(guest):
+    """Boot to a shell on this terminal; returns when it ends."""
+    _prepare(guest)
+    with tempfile.TemporaryDirectory(prefix="devmem-") as sockets, contextlib.ExitStack() as stack:
+        if guest.nics:
+            stack.enter_context(model.running(guest.nics, sockets, guest.results / "gvnic.log"))
+        argv = _command(guest, sockets)[:-2]
+        subprocess.run(sandbox.command(argv, writable=(sockets, guest.results), cwd="/"),
+                       env=sandbox.environment(), check=False)
+
+
+def _prepare(guest):
+    shutil.rmtree(guest.results, ignore_errors=True)
+    guest.results.mkdir(parents=True)
+    script = GUEST.format(
+        repo=shlex.quote(str(paths.REPO)), results=shlex.quote(str(guest.results)),
+        path=sandbox.PATH,
+        commands="\n".join(f"run {name} {shlex.join(map(str, argv))}"
+                           for name, argv in guest.commands))
+    (guest.results / "guest.sh").write_text(script)
+
+
+def _command(guest, sockets):
+    argv = ["vng", "--run", str(guest.image), "--user", "root", "--force-9p",
+            "--disable-microvm", "--disable-monitor", "--verbose",
+            "--cpus", str(guest.cpus), "--memory", f"{guest.memory}M",
+            "--rwdir", str(guest.results)]
+    if not kvm():
+        argv.append("--disable-kvm")
+    for word in guest.append:
+        argv += ["--append", word]
+    if guest.nics:
+        argv += ["--qemu-opts", _devices(guest, sockets)]
+    return argv + ["--exec", f"bash {shlex.quote(str(guest.results / 'guest.sh'))}"]
+
+
+def _devices(guest, sockets):
+    # The model maps the guest's memory, so that has to be a shared file.
+    words = ["-machine q35,memory-backend=m",
+             f"-object memory-backend-memfd,id=m,size={guest.memory}M,share=on"]
+    for port, socket in enumerate(guest.nics.sockets(sockets)):
+        words.append(f"-device pcie-root-port,id=port{port},chassis={port + 1},slot={port + 1}")
+        # QEMU refuses the dotted form of the socket option.
+        words.append('-device \'{"driver":"vfio-user-pci","bus":"port%d",'
+                     '"socket":{"type":"unix","path":"%s"}}\'' % (port, socket))
+    return " ".join(words)
+
+
+def _vng(argv, guest, sockets, tick):
+    """Run virtme-ng to its end or the time-out; True if that came first."""
+    line = sandbox.command(argv, writable=(sockets, guest.results), cwd="/")
+    # Pipes: QEMU opens a file behind stdout twice and overwrites itself.
+    child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=sandbox.environment())
+    readers = [
+        threading.Thread(target=_copy, args=(child.stdout, guest.results / "stdout.log", tick)),
+        threading.Thread(target=_copy, args=(child.stderr, guest.results / "console.log", None)),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        child.wait(guest.timeout)
+        return False
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        child.kill()
+        child.wait()
+        for reader in readers:
+            reader.join()
+
+
+def _copy(pipe, where, tick):
+    with open(where, "w") as sink:
+        for raw in pipe:
+            line = raw.decode(errors="replace").replace("\r", "")
+            sink.write(line)
+            sink.flush()
+            if tick:
+                tick(line.rstrip())
+
+
+def _outcome(guest, timed_out, seconds):
+    def read(name):
+        path = guest.results / name
+        return path.read_text(errors="replace") if path.is_file() else ""
+
+    status = {}
+    for name, _argv in guest.commands:
+        text = read(f"{name}.status").strip()
+        status[name] = int(text) if text.isdigit() else None
+    console = read("console.log")
+    return Outcome(status, read("dmesg.txt") + console, console, bool(read("finished")),
+                   timed_out, seconds)
+
+
+def require(outcome, guest):
+    """Fail with the console's end unless the guest ran to the end of its script."""
+    if outcome.finished:
+        return
+    why = f"no end after {guest.timeout} s" if outcome.timed_out else "it ended early"
+    last = "\n".join("  | " + line for line in outcome.console.splitlines()[-30:])
+    raise HarnessError(f"the guest did not finish ({why}); its console ends with\n{last}\n"
+                       f"  whole console: {guest.results / 'console.log'}")
