@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+The set-up that device memory TCP needs on the local NIC, and its undoing.
+"""
+
+import errno
+import functools
+import os
+import re
+import socket
+import sys
+
+from drivers.net.lib.py import NetDrvEpEnv
+from net.lib.py import CmdExitFailure, EthtoolFamily, NetdevFamily, NetNSEnter
+from net.lib.py import KsftSkipEx, defer, ethtool, ksft_pr
+
+from .binding import Binding
+from .leftover import BUFINFO, Leftovers
+from .stream import Receiver, Sender
+from .udmabuf import UDMABUF_DEV, Udmabuf
+
+MIB = 1 << 20
+
+
+def running_impl():
+    """
+    "rust" or "c": which implementation the running kernel has.
+
+    DEVMEM_IMPL says which one the caller means to test; a test that would
+    silently run on the other is worth nothing, so they must agree.
+    """
+    found = None
+    try:
+        import gzip                           # pylint: disable=C0415
+        with gzip.open("/proc/config.gz", "rt") as config:
+            found = "rust" if "CONFIG_NET_DEVMEM_RUST=y\n" in config.read() \
+                else "c"
+    except FileNotFoundError:
+        pass
+    wanted = os.environ.get("DEVMEM_IMPL")
+    if wanted and found and wanted != found:
+        raise RuntimeError(f"DEVMEM_IMPL={wanted}, but the running kernel has "
+                           f"the implementation in {found}")
+    return wanted or found or "c"
+
+
+class DevmemEnv(NetDrvEpEnv):
+    """
+    Local NIC with header split on, n-tuple rules on, and other traffic kept
+    off the upper half of its RX queues; a remote end in another netns.
+
+    Attributes:
+      netdev: a NetdevFamily for looking around
+      queues: RX queues to bind, never queue 0
+      num_queues: RX queues of the NIC
+      is_rust: the implementation under test is the one in Rust
+      remote_ns: name of the remote end's network namespace
+    """
+
+    def __init__(self, src_path):
+        super().__init__(src_path, nsim_test=False)
+        self.is_rust = running_impl() == "rust"
+        self.netdev = NetdevFamily()
+        self.ethnl = EthtoolFamily()
+        self._undo = []
+        if self.env.get("REMOTE_TYPE") != "netns":
+            raise KsftSkipEx("both ends are driven from one process: "
+                             "REMOTE_TYPE must be netns")
+        self.remote_ns = self.env["REMOTE_ARGS"]
+        for needed in (UDMABUF_DEV, BUFINFO):
+            if not os.path.exists(needed):
+                raise KsftSkipEx(f"{needed} is missing")
+        self.num_queues = self.rx_queues()
+        if self.num_queues < 3:
+            raise KsftSkipEx(f"{self.ifname} has {self.num_queues} RX queues,"
+                             " 3 are needed")
+        first = max(1, self.num_queues // 2)
+        self.queues = list(range(first, self.num_queues))
+
+    def __enter__(self):
+        super().__enter__()
+        old = self.rings()
+        if "tcp-data-split" not in old:
+            raise KsftSkipEx(f"{self.ifname} cannot split headers")
+        self.set_split(True)
+        self._undo.append(lambda: self.set_split(
+            old["tcp-data-split"] == "enabled"))
+        ethtool(f"-K {self.ifname} ntuple on")
+        ethtool(f"-X {self.ifname} equal {self.queues[0]}")
+        self._undo.append(lambda: ethtool(f"-X {self.ifname} default"))
+        return self
+
+    def __exit__(self, ex_type, ex_value, ex_tb):
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except CmdExitFailure as error:
+                ksft_pr(f"clean-up failed: {error}")
+        self.netdev.sock.close()
+        self.ethnl.sock.close()
+        super().__exit__(ex_type, ex_value, ex_tb)
+
+    def _header(self):
+        return {"header": {"dev-index": self.ifindex}}
+
+    def rx_queues(self):
+        """RX queues in use."""
+        channels = self.ethnl.channels_get(self._header())
+        return channels.get("rx-count", 0) + channels.get("combined-count", 0)
+
+    def rings(self):
+        """Ring parameters as ethtool netlink reports them."""
+        return self.ethnl.rings_get(self._header())
+
+    def set_split(self, enabled):
+        """Turn header split on or off."""
+        self.ethnl.rings_set({**self._header(), "tcp-data-split":
+                              "enabled" if enabled else "disabled"})
+
+    def steer(self, ipver, port, queue):
+        """Send a TCP port to a queue for the rest of the test case."""
+        output = ethtool(f"-N {self.ifname} flow-type tcp{ipver} "
+                         f"dst-port {port} action {queue}").stdout
+        rule = int(re.search(r"ID (\d+)", output).group(1))
+        return defer(ethtool, f"-N {self.ifname} delete {rule}")
+
+    def bind(self, size=8 * MIB, queues=None):
+        """A dma-buf and its binding, both until the end of the test case."""
+        dmabuf = Udmabuf(size)
+        defer(dmabuf.close)
+        queues = self.queues if queues is None else queues
+        binding = Binding(self.ifindex, dmabuf.fd, queues)
+        defer(binding.close)
+        return dmabuf, binding
+
+    def connect(self, ipver="4", queue=None, rcvbuf=None):
+        """
+        A connection from the remote end, steered to @queue.
+
+        Returns (receiving socket, sending socket), closed with the test case.
+        """
+        family = socket.AF_INET if ipver == "4" else socket.AF_INET6
+        queue = self.queues[0] if queue is None else queue
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            if rcvbuf:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            listener.bind((self.addr_v[ipver], 0))
+            listener.listen(1)
+            port = listener.getsockname()[1]
+            self.steer(ipver, port, queue)
+            with NetNSEnter(self.remote_ns):
+                sender = socket.socket(family, socket.SOCK_STREAM)
+            defer(sender.close)
+            sender.settimeout(60)
+            sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sender.connect((self.addr_v[ipver], port))
+            listener.settimeout(60)
+            receiver, _ = listener.accept()
+        receiver.setblocking(True)
+        defer(receiver.close)
+        return receiver, sender
+
+    def stream(self, ipver="4", size=8 * MIB, queue=None, rcvbuf=None):
+        """
+        Bind a dma-buf and connect a stream that lands in it.
+
+        Returns (Receiver, sending socket, Binding).
+        """
+        dmabuf, binding = self.bind(size)
+        receiver, sender = self.connect(ipver, queue, rcvbuf)
+        return Receiver(receiver, dmabuf, binding.id), sender, binding
+
+
+def send(sender, start, size, chunk=1 << 16):
+    """Start sending stream bytes [start, start + size)."""
+    thread = Sender(sender, start, size, chunk)
+    defer(thread.join, 1)
+    return thread
+
+
+def leaves_nothing(func):
+    """
+    Decorator of a test case: once the case has cleaned up, every niov must be
+    back, every queue unbound, every dma-buf released, and the kernel silent.
+    """
+    @functools.wraps(func)
+    def wrapper(cfg, *args):
+        leftovers = Leftovers(cfg.netdev, cfg.ifindex)
+        # the queue is last in, first out: these two run after the rest
+        defer(leftovers.close)
+        defer(leftovers.check)
+        return func(cfg, *args)
+    return wrapper
+
+
+def run_in_env(src_path, run):
+    """Call @run with a DevmemEnv; a missing precondition skips the file."""
+    try:
+        with DevmemEnv(src_path) as cfg:
+            run(cfg)
+    except KsftSkipEx as reason:
+        print("TAP version 13")
+        print(f"1..0 # SKIP {reason}")
+        sys.exit(4)
+
+
+def os_error(func, *args, **kwargs):
+    """errno of the OSError that a call raises, or 0."""
+    try:
+        func(*args, **kwargs)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0

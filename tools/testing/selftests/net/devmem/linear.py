@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+A NIC that splits headers late leaves the first bytes of the payload beside
+the headers, in host memory: those come in the iov and a SCM_DEVMEM_LINEAR
+message, the rest in the dma-buf, and the stream must read as one.
+
+DEVMEM_SPLIT_LATE says how many bytes the NIC splits late (the emulated
+gVNIC's --split-late); without it, or with 0, there is nothing to test.
+"""
+
+import errno
+import os
+import socket
+
+from lib.py import (KsftSkipEx, MIB, ksft_eq, ksft_exit, ksft_ge, ksft_ne,
+                    ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, os_error, run_in_env, send)
+from lib.py.uapi import CMSG_SPACE, ETOOSMALL
+
+
+def _late():
+    """Bytes of payload that stay in host memory, for each packet."""
+    late = int(os.environ.get("DEVMEM_SPLIT_LATE", "0"))
+    if not late:
+        raise KsftSkipEx("the NIC splits exactly (DEVMEM_SPLIT_LATE is not "
+                         "set)")
+    return late
+
+
+@ksft_variants(["4", "6"])
+@leaves_nothing
+def both_kinds(cfg, ipver):
+    """Linear and dmabuf pieces in one stream, in order, all verified."""
+    _late()
+    receiver, sender, _ = cfg.stream(ipver)
+    thread = send(sender, 0, MIB)
+    mixed = 0
+    while receiver.position < MIB:
+        if receiver.receive().kinds() == {"linear", "dmabuf"}:
+            mixed += 1
+        receiver.release()
+    thread.finish()
+    ksft_pr(f"{receiver.kinds}, {mixed} messages had both")
+    ksft_ne(receiver.kinds["linear"], 0)
+    ksft_ne(receiver.kinds["dmabuf"], 0)
+    ksft_eq(receiver.kinds["plain"], 0)
+    ksft_ne(mixed, 0)
+
+
+@leaves_nothing
+def only_linear(cfg):
+    """A payload no longer than what splits late needs no dma-buf at all."""
+    late = _late()
+    receiver, sender, _ = cfg.stream("4")
+    for step in range(10):
+        send(sender, step * late, late).finish()
+        receiver.receive_all((step + 1) * late)
+    ksft_eq(receiver.position, 10 * late)
+    ksft_eq(receiver.kinds["dmabuf"], 0)
+    ksft_eq(receiver.frags, 0)
+
+
+@leaves_nothing
+def linear_in_parts(cfg):
+    """An iov too small for a linear part: the rest of it comes later."""
+    late = _late()
+    receiver, sender, _ = cfg.stream("6")
+    send(sender, 0, 20000).finish()
+    receiver.wait_queued(20000)
+    step = max(1, late // 3)
+    while receiver.position < 20000:
+        message = receiver.receive(size=step)
+        ksft_ge(step, message.size)
+    receiver.release()
+    ksft_ne(receiver.kinds["linear"], 0)
+    ksft_ne(receiver.kinds["dmabuf"], 0)
+
+
+@leaves_nothing
+def control_too_small(cfg):
+    """No room for the message of a linear part: ETOOSMALL, nothing lost."""
+    _late()
+    receiver, sender, _ = cfg.stream("4")
+    send(sender, 0, 20000).finish()
+    receiver.wait_queued(20000)
+    for control in (0, CMSG_SPACE - 1):
+        ksft_eq(os_error(receiver.recvmsg, control=control), ETOOSMALL)
+    receiver.receive_all(20000)
+
+
+@leaves_nothing
+def control_for_one(cfg):
+    """Room for one message at a time: each piece alone, none lost."""
+    _late()
+    receiver, sender, _ = cfg.stream("6")
+    thread = send(sender, 0, 50000)
+    while receiver.position < 50000:
+        message = receiver.receive(control=CMSG_SPACE)
+        ksft_eq(len(message.pieces), 1)
+        ksft_eq(message.flags & socket.MSG_CTRUNC, 0)
+        receiver.release()
+    thread.finish()
+    ksft_ne(receiver.kinds["linear"], 0)
+    ksft_ne(receiver.kinds["dmabuf"], 0)
+
+
+@leaves_nothing
+def without_the_flag(cfg):
+    """
+    The flag is asked for even where the next byte is in host memory: the
+    packet has parts that the CPU may not read.
+    """
+    _late()
+    receiver, sender, _ = cfg.stream("4")
+    send(sender, 0, 20000).finish()
+    receiver.wait_queued(20000)
+    ksft_eq(os_error(receiver.sock.recv, 4096), errno.EFAULT)
+    receiver.receive_all(20000)
+    ksft_eq(receiver.position, 20000)
+
+
+@leaves_nothing
+def small_writes(cfg):
+    """Ragged writes around the length that splits late."""
+    late = _late()
+    receiver, sender, _ = cfg.stream("6")
+    at = 0
+    for size in list(range(max(1, late - 3), late + 4)) * 4:
+        sender.settimeout(60)
+        send(sender, at, size).finish()
+        at += size
+    receiver.receive_all(at)
+    ksft_eq(receiver.position, at)
+    ksft_true(receiver.kinds["linear"] > receiver.kinds["dmabuf"])
+
+
+CASES = [
+    both_kinds,
+    only_linear,
+    linear_in_parts,
+    control_too_small,
+    control_for_one,
+    without_the_flag,
+    small_writes,
+]
+
+
+def main():
+    """Run the test cases."""
+    run_in_env(__file__, lambda cfg: ksft_run(CASES, args=(cfg,)))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
