@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from . import paths
@@ -97,6 +98,12 @@ class Tree:
         self.where = Path(where)
         self.repo = repo
         self._state = self.where.with_name(f"{self.where.name}.json")
+
+    def expected(self):
+        """{path: content or None} of all that differs from the base."""
+        with tempfile.TemporaryDirectory() as scratch:
+            return {name: path.read_bytes() if path else None
+                    for name, path in self._wanted(Path(scratch)).items()}
 
     def sync(self, stage=None):
         """Make the tree what base, series and repo say; returns paths changed."""

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The way in: `make run` and `make test` set up all they need. The work is
+# done by tools/testing/vm/vm; see its --help for more options.
+
+# Not the first python3 in PATH: python3-rich is for the distribution's.
+VM := /usr/bin/python3 tools/testing/vm/vm
+VARIANT ?= rust
+
+export DEBIAN_MIRROR KERNEL_SRC
+
+# Knobs of `make run`; unset ones keep the defaults that its --help names.
+RUN_KNOBS = $(if $(BYTES),--bytes $(BYTES)) $(if $(FLOWS),--flows $(FLOWS)) \
+	$(if $(QUEUES),--queues $(QUEUES)) $(if $(MTU),--mtu $(MTU)) \
+	$(if $(IMPL),--impl $(IMPL))
+
+.PHONY: help run test tree series kernel programs selftests shell clean distclean bootstrap
+
+help: ## list the targets and knobs
+	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Knobs of run:  BYTES=256M FLOWS=4 QUEUES=2 MTU=1500 IMPL=rust|c"
+	@echo "Of kernel and shell:  VARIANT=rust|c|rust-debug"
+	@echo "Everywhere:    KERNEL_SRC=/a/kernel/tree  DEBIAN_MIRROR=URI"
+
+run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, and verify it
+	@$(VM) run $(RUN_KNOBS)
+
+test: bootstrap ## run all checks and tests, on the host and in the guest
+	@$(VM) test
+
+tree: bootstrap ## sync the kernel tree: base, patches, our files
+	@$(VM) tree
+
+series: bootstrap ## write mails for `git am` on the vanilla base into build/series
+	@$(VM) series
+
+kernel: bootstrap ## build a kernel
+	@$(VM) kernel $(VARIANT)
+
+programs: bootstrap ## build the emulated gVNIC and our tools
+	@$(VM) programs
+
+selftests: bootstrap ## build the base's own driver selftests
+	@$(VM) selftests
+
+shell: bootstrap ## boot to a shell in the guest, with the two NICs
+	@$(VM) guest --variant $(VARIANT)
+
+clean: ## remove build/: logs, results, images
+	rm -rf build
+
+distclean: clean ## remove the cache as well: build root, sources, objects
+	@$(VM) distclean
+
+bootstrap:
+	@tools/testing/vm/bootstrap
