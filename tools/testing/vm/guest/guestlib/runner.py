@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs one test program in the server's namespace and collects its TAP."""
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+
+from . import nic
+from .tap import Tap
+
+# `ip netns exec` mounts a fresh /sys, without what is mounted below it.
+_WITH_DEBUGFS = ("mount -t debugfs none /sys/kernel/debug && "
+                 "{ mount -t tracefs none /sys/kernel/tracing || true; } && exec \"$@\"")
+# After SIGTERM the test library cleans up; that may take a while here.
+_GRACE = 60
+
+
+def environment(impl, split_late):
+    """What NetDrvEpEnv and our tests want to know."""
+    return {
+        **os.environ,
+        "NETIF": nic.SERVER.ifname,
+        "LOCAL_V4": nic.SERVER.address["4"],
+        "LOCAL_V6": nic.SERVER.address["6"],
+        "REMOTE_V4": nic.CLIENT.address["4"],
+        "REMOTE_V6": nic.CLIENT.address["6"],
+        "REMOTE_TYPE": "netns",
+        "REMOTE_ARGS": nic.CLIENT.ns,
+        "DEVMEM_IMPL": impl,
+        "DEVMEM_SPLIT_LATE": str(split_late),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+    }
+
+
+class Runner:
+    """Runs test files one after the other; results go to `out`."""
+
+    def __init__(self, places, out, env, kernel_log, say):
+        self._places = places
+        self._out = out
+        self._env = env
+        self._log = kernel_log
+        self._say = say
+
+    def run(self, test):
+        """Run one TestFile; returns its Tap, also written to NAME.tap."""
+        folder = self._places.selftests if test.origin == "ours" else self._places.base_selftests
+        program = folder / test.path
+        tap = Tap(test.must_pass)
+        started = time.monotonic()
+        self._log.new_lines()
+        with open(self._out / f"{test.name}.tap", "w", encoding="utf-8") as sink:
+            def take(line):
+                sink.write(line + "\n")
+                sink.flush()
+                self._say(line)
+
+            timed_out = self._execute(program, test, lambda line: take(tap.feed(line)))
+            if timed_out:
+                take(tap.fail(f"{program.stem}.timeout", f"no end after {test.timeout} s"))
+            for line in self._judge_log(program, tap):
+                take(line)
+            for line in tap.close(program.stem):
+                take(line)
+            took = time.monotonic() - started
+            take(f"# {test.name}: {tap.count('pass')} passed, {tap.count('fail')} failed, "
+                 f"{tap.count('skip')} skipped, {took:.0f} s")
+        return tap
+
+    def leave_out(self, entry):
+        """Write the TAP of cases that are not run."""
+        tap = Tap()
+        lines = ["TAP version 13", f"1..{len(entry.cases)}"]
+        lines += [f"ok {number} {entry.name}.{case} # SKIP {entry.reason}"
+                  for number, case in enumerate(entry.cases, 1)]
+        for line in lines:
+            self._say(tap.feed(line))
+        (self._out / f"{entry.name}.tap").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tap
+
+    def _judge_log(self, program, tap):
+        """A complaint of the kernel's fails the file, if no case failed for it."""
+        complaints = self._log.complaints()
+        if not complaints:
+            return
+        for line in complaints:
+            yield f"# kernel: {line}"
+        if not tap.count("fail"):
+            yield tap.fail(f"{program.stem}.kernel_log", complaints[0])
+
+    def _execute(self, program, test, take):
+        """Run the program, its lines to `take`; True if it ran out of time."""
+        argv = ["ip", "netns", "exec", nic.SERVER.ns, "sh", "-c", _WITH_DEBUGFS, "sh",
+                "python3", program.name, *test.arguments]
+        child = subprocess.Popen(argv, cwd=program.parent, env=self._env,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True, errors="replace",
+                                 start_new_session=True)
+        lines = queue.Queue()
+        reader = threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True)
+        reader.start()
+        deadline = time.monotonic() + test.timeout
+        timed_out = False
+        while True:
+            try:
+                line = lines.get(timeout=max(0.1, deadline - time.monotonic()))
+            except queue.Empty:
+                if timed_out:
+                    os.killpg(child.pid, signal.SIGKILL)
+                    break
+                timed_out = True
+                child.terminate()
+                deadline = time.monotonic() + _GRACE
+                continue
+            if line is None:
+                break
+            take(line)
+        child.wait()
+        if child.returncode not in (0, 1, 4) and not timed_out:
+            take(f"# {program.name} ended with status {child.returncode}")
+        return timed_out
+
+
+def _pump(pipe, lines):
+    for line in pipe:
+        lines.put(line)
+    lines.put(None)

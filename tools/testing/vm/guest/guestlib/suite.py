@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Which test files run under which profile, and how."""
+
+from dataclasses import dataclass
+
+from .errors import GuestError
+
+# A profile is one boot: the host starts the device model to suit it.
+PROFILES = ("default", "late-split")
+
+
+@dataclass(frozen=True)
+class TestFile:
+    """One program that prints TAP.
+
+    name: of the TAP file, and for people
+    path: below the folder of `origin`
+    origin: "ours" or "base"
+    timeout: seconds; a guest under full emulation is slow
+    arguments: for the program
+    must_pass: cases that may not skip: with our NICs there is no reason to
+    """
+
+    name: str
+    path: str
+    origin: str
+    timeout: int
+    arguments: tuple = ()
+    must_pass: tuple = ()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Cases that are not run, listed so that nobody thinks they were."""
+
+    name: str
+    cases: tuple
+    reason: str
+
+
+_DEFAULT = (
+    TestFile("bind_rx", "bind_rx.py", "ours", 900),
+    TestFile("transfer", "transfer.py", "ours", 900),
+    TestFile("recvmsg", "recvmsg.py", "ours", 900),
+    TestFile("tokens", "tokens.py", "ours", 900),
+    TestFile("lifetime", "lifetime.py", "ours", 900),
+    TestFile("base-devmem", "drivers/net/hw/devmem.py", "base", 600,
+             arguments=("-T", "check_tx", "-T", "check_tx_chunks"),
+             must_pass=("check_rx", "check_rx_hds")),
+    LeftOut("base-devmem-tx", ("check_tx", "check_tx_chunks"),
+            "not in this build: sending from device memory comes later"),
+)
+
+_LATE_SPLIT = (
+    TestFile("linear", "linear.py", "ours", 600),
+)
+
+
+def of_profile(profile):
+    """The entries of a profile, in the order in which they run."""
+    try:
+        return {"default": _DEFAULT, "late-split": _LATE_SPLIT}[profile]
+    except KeyError:
+        raise GuestError(f"no profile is called {profile}; there are "
+                         f"{', '.join(PROFILES)}") from None
