@@ -75,7 +75,7 @@ class Kernel:
             raise HarnessError(f"options of variant {variant} that did not take:\n{lines}\n"
                                "  (a dependency is off, or this base has no such option)")
 
-    def build(self, stage, variant, keep=None):
+    def build(self, stage, variant, keep=None, extra=()):
         """Sync, configure and build; call with the lock held.
 
         The image is copied to `keep`, where no other run rebuilds it.
@@ -84,7 +84,7 @@ class Kernel:
         fresh = not self.image(variant).is_file()
         before = None if fresh else self.image(variant).stat().st_mtime_ns
         self.configure(stage, variant)
-        self.make(stage, variant, "bzImage")
+        self.make(stage, variant, "bzImage", extra=extra)
         (self.objects(variant) / ".built").touch()
         if keep:
             shutil.copy2(self.image(variant), keep)
@@ -105,21 +105,23 @@ class Kernel:
         with: those make does not see in time stamps.
         """
         objects = self.objects(variant)
-        if self._key_of(objects) == self._key:
+        usable = self._key_of(objects) == self._key
+        if usable and (objects / ".built").exists():
             return
-        paths.remove_tree(objects)
-        for seed in SEEDS[variant]:
-            donor = self.objects(seed)
-            if self._key_of(donor) == self._key and (donor / ".built").exists():
-                stage.tick(f"copying the objects of {seed}")
-                scratch = objects.with_name(f"{objects.name}.new")
-                paths.remove_tree(scratch)
-                subprocess.run(["cp", "-a", "--reflink=auto", donor, scratch], check=True)
-                (scratch / ".built").unlink()
-                scratch.rename(objects)
-                return
-        objects.mkdir(parents=True)
-        (objects / ".devmem-key").write_text(self._key)
+        donor = next((donor for donor in map(self.objects, SEEDS[variant])
+                      if self._key_of(donor) == self._key and (donor / ".built").exists()), None)
+        if donor:
+            stage.tick(f"copying the objects of {donor.name}")
+            scratch = objects.with_name(f"{objects.name}.new")
+            paths.remove_tree(scratch)
+            subprocess.run(["cp", "-a", "--reflink=auto", donor, scratch], check=True)
+            (scratch / ".built").unlink()
+            paths.remove_tree(objects)
+            scratch.rename(objects)
+        elif not usable:
+            paths.remove_tree(objects)
+            objects.mkdir(parents=True)
+            (objects / ".devmem-key").write_text(self._key)
 
     @staticmethod
     def _key_of(objects):

@@ -38,11 +38,11 @@ def environment(**extra):
     return env
 
 
-def command(argv, *, root=None, writable=(), cwd=None, background=False):
+def command(argv, *, root=None, writable=(), cwd=None, binds=()):
     """The bwrap command line that runs `argv` in the build root.
 
-    `writable` names further host folders to show under their own path.
-    With `background` the command does not die with the caller's terminal.
+    `writable` names further host folders to show under their own path;
+    `binds` are further words for bwrap.
     """
     root = Path(root or paths.CACHE / "root").resolve()
     if not root.is_dir():
@@ -71,10 +71,9 @@ def command(argv, *, root=None, writable=(), cwd=None, background=False):
     argv_bwrap += ["--ro-bind", str(paths.REPO.parent), str(paths.REPO.parent)]
     for folder in (paths.REPO, paths.CACHE, *map(Path, writable)):
         argv_bwrap += ["--bind", str(folder), str(folder)]
+    argv_bwrap += map(str, binds)
     where = Path(cwd or os.getcwd())
     shown = (paths.REPO.parent, paths.CACHE, *map(Path, writable))
-    inside = any(where == folder or folder in where.parents for folder in shown)
+    inside = where == Path("/") or any(where == folder or folder in where.parents for folder in shown)
     argv_bwrap += ["--chdir", str(where if inside else paths.REPO), "--"]
-    if background:
-        argv_bwrap.remove("--die-with-parent")
     return argv_bwrap + [str(word) for word in argv]

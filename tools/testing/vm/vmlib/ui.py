@@ -47,12 +47,16 @@ class Stage:
             line = Text(f"{self.name:<18} {self.seconds:5.0f} s  {text.strip()[:room]}")
             self._status.update(line)
 
+    def log_path(self, name=None):
+        """Where the log `name` is, build/logs/NAME.log."""
+        return paths.LOGS / f"{(name or self.name).replace(' ', '-')}.log"
+
     def run(self, command, *, log=None, cwd=None, env=None, timeout=None, stdin=subprocess.DEVNULL):
         """Run a command, its output into a log, and fail loudly.
 
         Returns the log's path. The log is build/logs/NAME.log.
         """
-        log = paths.LOGS / f"{log or self.name.replace(' ', '-')}.log"
+        log = self.log_path(log)
         log.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + timeout if timeout else None
         with open(log, "w") as sink:

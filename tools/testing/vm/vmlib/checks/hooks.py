@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The hooks: they apply, make good mails, and vanish with the option off."""
+
+import difflib
+import itertools
+import shlex
+import tempfile
+from pathlib import Path
+
+from .. import mails, paths, sandbox, tree
+from ..errors import HarnessError
+
+OPTION = "CONFIG_NET_DEVMEM_RUST"
+VARIANT = "rust-debug"
+
+
+def series(report, kernel):
+    """git am takes the series on the base, and makes the tree that we build."""
+    with report.stage("series"):
+        written = mails.write(kernel.base, paths.BUILD / "series")
+        for mail in written:
+            report.add("series", mail.name, "pass")
+
+
+def untouched(report, kernel):
+    """With the option off, each hooked C file reads as the base's to the compiler.
+
+    Compared is what the preprocessor makes of it, line numbers aside. The
+    reference has patches/fixes/ applied: those are meant to change C.
+    """
+    with report.stage("option off") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
+        patches = tree.series(kernel.tree.repo)
+        fixes = [patch for patch in patches if patch.parent.name == "fixes"]
+        with tempfile.TemporaryDirectory(prefix="devmem-") as scratch:
+            scratch = Path(scratch)
+            after = tree.patched(kernel.base, patches, _made(scratch / "after"))
+            before = {name: kernel.base / name for name in after}
+            before.update(tree.patched(kernel.base, fixes, _made(scratch / "before")))
+            autoconf = _option_off(kernel, scratch)
+            names = [name for name in after if name.endswith(".c") and before[name].is_file()]
+            for name in names:
+                stage.tick(name)
+                base = _preprocess(stage, kernel, name, before, autoconf, scratch)
+                ours = _preprocess(stage, kernel, name, after, autoconf, scratch)
+                report.add("option off", name, "pass" if ours == base else "fail",
+                           _difference(base, ours))
+        if not names:
+            report.add("option off", "hooked C files", "skip", "no patch touches C yet")
+
+
+def _made(folder):
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _option_off(kernel, folder):
+    """A copy of the build's autoconf.h with the option off."""
+    text = (kernel.objects(VARIANT) / "include/generated/autoconf.h").read_text()
+    if f"#define {OPTION} 1" not in text:
+        raise HarnessError(f"{VARIANT} was not built with {OPTION}")
+    copy = folder / "autoconf.h"
+    copy.write_text(text.replace(f"#define {OPTION} 1", ""))
+    return copy
+
+
+def _preprocess(stage, kernel, name, view, autoconf, scratch):
+    """`name` after the preprocessor, with the files of `view` bound into the tree."""
+    objects = kernel.objects(VARIANT)
+    out = scratch / "out.i"
+    binds = ["--ro-bind", autoconf, objects / "include/generated/autoconf.h"]
+    for inside, content in view.items():
+        if content is not None and content.is_file() and (kernel.tree.where / inside).is_file():
+            binds += ["--ro-bind", content, kernel.tree.where / inside]
+    line = sandbox.command(
+        [*_flags(objects, name), "-E", "-P", "-Wno-builtin-macro-redefined", "-D__LINE__=0",
+         "-D__COUNTER__=0", "-o", out, kernel.tree.where / name],
+        cwd=objects, writable=(kernel.home, scratch), binds=binds)
+    stage.run(line, log="option-off", env=sandbox.environment())
+    return out.read_text()
+
+
+def _flags(objects, name):
+    """The compiler and its flags for `name`, from what kbuild recorded."""
+    folder = objects / Path(name).parent
+    command = folder / f".{Path(name).stem}.o.cmd"
+    if not command.is_file():
+        # Compiled out in favour of ours: a C sibling's flags will do.
+        siblings = (path for path in sorted(folder.glob(".*.o.cmd"))
+                    if f"{path.name[1:-6]}.c" in path.read_text())
+        command = next(siblings, None)
+        if command is None:
+            raise HarnessError(f"nothing beside {name} was built")
+    words = shlex.split(command.read_text().split(":= ", 1)[1].split("\n", 1)[0].split(" ; ")[0])
+    kept = []
+    follows = False
+    for word in words:
+        if follows:
+            follows = False
+        elif word == "-o":
+            follows = True
+        elif word != "-c" and not word.startswith("-Wp,-MMD") and not word.endswith(".c"):
+            kept.append(word)
+    return kept
+
+
+def _difference(base, ours):
+    """The first lines that differ, or nothing."""
+    changes = difflib.unified_diff(base.splitlines(), ours.splitlines(), "base", "ours",
+                                   lineterm="", n=1)
+    return "\n".join(line[:200] for line in itertools.islice(changes, 12))

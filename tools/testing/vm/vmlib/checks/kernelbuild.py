@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The debug kernel, built with clippy as its rustc, and rustdoc.
+
+One build serves both: clippy-driver makes the same objects. Since make
+shows a warning only when it compiles, a build that warned is not recorded
+as clean, and its files are touched so that they compile (and warn) again.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+from .. import kconfig, paths, sandbox
+from ..errors import HarnessError
+
+VARIANT = "rust-debug"
+_RUST = re.compile(r"^(?P<level>warning|error)(?:\[\w+\])?: (?P<text>.*)\n +--> (?P<path>[^:\n]+):"
+                   r"(?P<line>\d+)", re.M)
+_C = re.compile(r"^(?P<path>[^:\s]+):(?P<line>\d+):\d+: (?P<level>warning|error): (?P<text>.*)$",
+                re.M)
+
+
+def check(report, kernel, keep):
+    """Build VARIANT with clippy into `keep`; True if there is a kernel."""
+    with report.stage("kernel") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
+        ours = _ours(kernel)
+        stamp = kernel.objects(VARIANT) / ".clippy-clean"
+        if not stamp.is_file():
+            _touch(kernel, ours)
+        stamp.unlink(missing_ok=True)
+        keep.unlink(missing_ok=True)
+        kernel.build(stage, VARIANT, keep, extra=["CLIPPY=1"])
+        report.add("kernel", f"{VARIANT} builds", "pass")
+        found = _warnings(kernel, stage.log_path(f"kernel-{VARIANT}").read_text(errors="replace"),
+                          ours)
+        for name in sorted(name for name in ours if name.endswith((".rs", ".c", ".h"))):
+            report.add("kernel", f"no warnings: {name}", "fail" if name in found else "pass",
+                       "\n".join(found.get(name, ())))
+        if not found:
+            stamp.touch()
+    return keep.is_file()
+
+
+def rustdoc(report, kernel):
+    """make rustdoc, and rustdoc of the crates that it does not cover."""
+    with report.stage("rustdoc") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
+        ours = _ours(kernel)
+        _touch(kernel, [name for name in ours if name.startswith("rust/")])
+        log = kernel.make(stage, VARIANT, "rustdoc", log="rustdoc")
+        found = _warnings(kernel, log.read_text(errors="replace"), ours)
+        report.add("rustdoc", "rust/", "fail" if found else "pass", _joined(found))
+        for command in sorted(_crates(kernel, ours)):
+            crate = _rustdoc_command(kernel, command)
+            name = str(command.parent.relative_to(kernel.objects(VARIANT)))
+            try:
+                log = stage.run(sandbox.command(crate, cwd=kernel.objects(VARIANT),
+                                                writable=(kernel.home,)),
+                                log=f"rustdoc-{name.replace('/', '-')}",
+                                env=sandbox.environment(OBJTREE=kernel.objects(VARIANT)))
+                found = _warnings(kernel, log.read_text(errors="replace"), ours)
+                report.add("rustdoc", name, "fail" if found else "pass", _joined(found))
+            except HarnessError as error:
+                report.add("rustdoc", name, "fail", str(error))
+
+
+def config(report, kernel):
+    """The config of variant c: options take, and ours is all that differs."""
+    with report.stage("config") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
+        values = {}
+        for variant in ("c", "rust"):
+            kernel.configure(stage, variant)
+            report.add("config", f"{variant}: every option took", "pass")
+            values[variant] = kconfig.parse((kernel.objects(variant) / ".config").read_text())
+        options = set(values["c"]) | set(values["rust"])
+        differ = sorted(name for name in options if name != "CONFIG_LOCALVERSION"
+                        and values["c"].get(name, "n") != values["rust"].get(name, "n"))
+        strange = [name for name in differ if "DEVMEM" not in name]
+        report.add("config", "c and rust differ in our options only",
+                   "fail" if strange or not differ else "pass",
+                   f"differ: {', '.join(strange) or 'nothing'}")
+
+
+def _ours(kernel):
+    """Names in the tree of what the repo adds or changes."""
+    return [name for name, content in kernel.tree.expected().items() if content is not None]
+
+
+def _touch(kernel, names):
+    for name in names:
+        if name.endswith(".rs"):
+            (kernel.tree.where / name).touch()
+
+
+def _warnings(kernel, text, ours):
+    """{file of ours: messages} among the compiler's output."""
+    found = {}
+    for match in (*_RUST.finditer(text), *_C.finditer(text)):
+        path = match["path"].removeprefix(f"{kernel.tree.where}/")
+        if path in ours:
+            found.setdefault(path, []).append(f"{match['line']}: {match['text']}")
+    return found
+
+
+def _joined(found):
+    return "\n".join(f"{name}:{text}" for name, texts in found.items() for text in texts)
+
+
+def _crates(kernel, ours):
+    """The .cmd files of Rust objects outside rust/ that are ours."""
+    folders = {Path(name).parent for name in ours
+               if name.endswith(".rs") and not name.startswith(("rust/", "tools/"))}
+    for folder in folders:
+        for command in (kernel.objects(VARIANT) / folder).glob(".*.o.cmd"):
+            if "--crate-name" in command.read_text():
+                yield command
+
+
+def _rustdoc_command(kernel, command):
+    """The rustdoc call for the crate that a .cmd file's rustc call builds."""
+    line = command.read_text().split(":= ", 1)[1].split("\n", 1)[0]
+    words = shlex.split(line.split(";")[0])
+    start = next(index for index, word in enumerate(words)
+                 if Path(word).name in ("rustc", "clippy-driver"))
+    kept = []
+    skip = False
+    for word in words[start + 1:]:
+        if skip:
+            skip = False
+        elif word in ("-o", "--out-dir"):
+            skip = True
+        elif not word.startswith(("--emit", "-Copt-level", "-Cdebuginfo", "-Clinker", "-Wclippy")):
+            kept.append(word)
+    out = paths.BUILD / "rustdoc"
+    return ["rustdoc", "--document-private-items", "--output", out, "-Zunstable-options", *kept]

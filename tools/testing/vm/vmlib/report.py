@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The record of `make test`: named cases, a table, JSON, and one last line."""
+
+import contextlib
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from rich.markup import escape
+from rich.table import Table
+
+from . import paths, ui
+from .errors import HarnessError
+
+COLOURS = {"pass": "green", "fail": "red", "skip": "yellow"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case of one stage, and how it went."""
+
+    stage: str
+    name: str
+    outcome: str  # pass, fail, skip
+    reason: str = ""
+
+
+class Report:
+    """Collects cases, stage by stage."""
+
+    def __init__(self):
+        self.entries = []
+        self.seconds = {}
+        self._started = time.monotonic()
+
+    def add(self, stage, name, outcome, reason=""):
+        self.entries.append(Entry(stage, name, outcome, reason))
+
+    def add_all(self, stage, cases):
+        """Add cases that have name, outcome and reason."""
+        for case in cases:
+            self.add(stage, case.name, case.outcome, case.reason)
+
+    def count(self, outcome, stage=None):
+        return sum(entry.outcome == outcome for entry in self.entries
+                   if stage in (None, entry.stage))
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        """A stage whose body adds cases; an error in it is a failed case.
+
+        A stage that ends without having added any failed as well: a check
+        that checks nothing is broken.
+        """
+        before = len(self.entries)
+        started = time.monotonic()
+        try:
+            with ui.stage(name) as shown:
+                yield shown
+                if len(self.entries) == before:
+                    raise HarnessError(f"{name}: nothing was checked")
+                failed = self.count("fail", name)
+                shown.result(f"{self.count('pass', name)} passed, {failed} failed"
+                             + self._skips(name))
+        except HarnessError as error:
+            self.add(name, name, "fail", str(error))
+        self.seconds[name] = time.monotonic() - started
+        for entry in self.entries[before:]:
+            if entry.outcome != "pass":
+                colour = COLOURS[entry.outcome]
+                ui.console.print(f"  [{colour}]{entry.outcome}[/] {escape(entry.name)}: "
+                                 f"{escape(entry.reason or 'no reason given')}")
+
+    def _skips(self, name):
+        skipped = self.count("skip", name)
+        return f", {skipped} skipped" if skipped else ""
+
+    def finish(self):
+        """Print the table and the last line, write the JSON; True if all is well."""
+        table = Table(title="make test")
+        for column in ("stage", "passed", "failed", "skipped", "time"):
+            table.add_column(column, justify="left" if column == "stage" else "right")
+        for name, seconds in self.seconds.items():
+            failed = self.count("fail", name)
+            table.add_row(name, str(self.count("pass", name)),
+                          f"[red]{failed}[/]" if failed else "0",
+                          str(self.count("skip", name)), f"{seconds:.0f} s")
+        ui.console.print(table)
+        target = paths.RESULTS / "test.json"
+        passed, failed = self.count("pass"), self.count("fail")
+        target.write_text(json.dumps({
+            "passed": passed, "failed": failed, "skipped": self.count("skip"),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "stages": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
+            "cases": [asdict(entry) for entry in self.entries],
+        }, indent=2) + "\n")
+        print(f"record: {target.relative_to(paths.REPO)}")
+        print(f"{passed} passed, {failed} failed", flush=True)
+        return not failed and bool(passed)
