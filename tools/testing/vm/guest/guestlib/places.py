@@ -20,7 +20,14 @@ class Places:
     @staticmethod
     def _default():
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(home) / "devmem-rust"
+        cache = Path(home) / "devmem-rust"
+        if not cache.is_dir():
+            # The guest's user is root, the host's may not be; of the host's
+            # homes the guest sees no more than the cache and the repo.
+            found = list(Path("/home").glob("*/.cache/devmem-rust"))
+            if len(found) == 1:
+                return found[0]
+        return cache
 
     @property
     def tree(self):
@@ -41,7 +48,7 @@ class Places:
     @property
     def base_selftests(self):
         """The base's driver selftests, built and installed unmodified."""
-        home = os.environ.get("DEVMEM_SELFTESTS")
+        home = os.environ.get("BASE_SELFTESTS")
         return self._need(Path(home) if home else self.cache / "selftests", "make test")
 
     def import_selftest_library(self):
