@@ -106,7 +106,8 @@ def run(args):
     for version, share in zip(args.families, shares(args.bytes, len(args.families))):
         job = Job(version, share, args.flows, bound, args.impl)
         say(f"IPv{version}: {share / (1 << 20):.1f} MiB in {args.flows} flows")
-        served = transfer(ncdevmem, job, args.out, say)
+        served, failed = transfer(ncdevmem, job, args.out, say)
+        wrong += failed
         for key in COUNTS:
             record[key] += served[key]
         record["seconds"] += served["seconds"]

@@ -109,7 +109,7 @@ def no_such_device(cfg):
     """ENODEV for an ifindex that nobody has."""
     dmabuf = _dmabuf()
     request = bind_request(1 << 30, dmabuf.fd, cfg.queues)
-    _refuse(cfg, request, dmabuf, errno.ENODEV, says=["device"])
+    _refuse(cfg, request, dmabuf, errno.ENODEV, says=["interface"])
 
 
 @leaves_nothing

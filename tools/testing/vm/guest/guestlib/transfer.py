@@ -35,7 +35,10 @@ class Job:
 
 
 def transfer(ncdevmem, job, out, say):
-    """Run a job; returns the server's record. `say` gets progress lines."""
+    """Run a job; returns (the server's record, what failed).
+
+    `say` gets progress lines.
+    """
     rules = [nic.add_rule(nic.SERVER, job.version,
                           f"dst-port {SERVER_PORT} src-port {SOURCE_PORT + flow}",
                           job.queues[flow % len(job.queues)])
@@ -50,7 +53,8 @@ def transfer(ncdevmem, job, out, say):
 def _transfer(ncdevmem, job, out, say):
     name = f"ipv{job.version}"
     ready = out / f"{name}.ready"
-    ready.unlink(missing_ok=True)
+    for stale in (ready, out / f"{name}-serve.json"):
+        stale.unlink(missing_ok=True)
     address = nic.SERVER.address[job.version]
     host = f"[{address}]" if job.version == "6" else address
     server = _start(nic.SERVER, out / f"{name}-serve.log", [
@@ -72,10 +76,11 @@ def _transfer(ncdevmem, job, out, say):
             if child.process.poll() is None:
                 child.process.kill()
                 child.process.wait()
-    failed = [child for child in (server, client) if child.process.returncode != 0]
-    if failed:
-        raise GuestError("\n".join(child.story() for child in failed))
-    return json.loads((out / f"{name}-serve.json").read_text())
+    failed = [child.story() for child in (server, client) if child.process.returncode != 0]
+    record = out / f"{name}-serve.json"
+    if not record.is_file():
+        raise GuestError("\n".join(failed) or f"{server.what} wrote no {record}")
+    return json.loads(record.read_text()), failed
 
 
 class _Child:
