@@ -41,7 +41,7 @@ pub(crate) fn recvmsg(
     msg.msg_iov = &raw mut iov;
     msg.msg_iovlen = 1;
     msg.msg_control = control.as_mut_ptr().cast();
-    msg.msg_controllen = control_len as _;
+    msg.msg_controllen = control_len;
     loop {
         // SAFETY: `iov` and `control` describe memory that this function
         // borrows mutably for the whole call; the kernel writes within it.
@@ -49,7 +49,7 @@ pub(crate) fn recvmsg(
         if let Ok(bytes) = usize::try_from(n) {
             return Ok(Message {
                 bytes,
-                control: (msg.msg_controllen as usize).min(control_len),
+                control: msg.msg_controllen.min(control_len),
                 flags: msg.msg_flags,
             });
         }
@@ -57,7 +57,7 @@ pub(crate) fn recvmsg(
         if err.kind() != io::ErrorKind::Interrupted {
             return Err(err);
         }
-        msg.msg_controllen = control_len as _;
+        msg.msg_controllen = control_len;
     }
 }
 

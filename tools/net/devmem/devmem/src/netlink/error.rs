@@ -126,7 +126,7 @@ impl fmt::Display for NetlinkError {
 impl std::error::Error for NetlinkError {}
 
 /// The symbol of an errno. The kernel has numbers that libc does not name.
-pub(crate) fn errno_name(errno: i32) -> String {
+pub fn errno_name(errno: i32) -> String {
     match errno {
         524 => "ENOTSUPP".into(),
         525 => "ETOOSMALL".into(),

@@ -8,7 +8,7 @@ mod error;
 
 pub use bind::{BindRx, Binding, BindingAttribute};
 pub use dump::{Netdev, PagePool, Queue};
-pub use error::{BadAttribute, MissingAttribute, NetlinkError};
+pub use error::{BadAttribute, MissingAttribute, NetlinkError, errno_name};
 
 use crate::error::{Error, Result};
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! JSON, tables and progress.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// Writes JSON to a file, or for `-` to the standard output. A file appears
+/// with all of its content or not at all.
+pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    if path == Path::new("-") {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        return Ok(out.flush()?);
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".part");
+    fs::write(&partial, text)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// A table with a heading; columns after the first are numbers.
+pub fn table(heading: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header(heading);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Bytes per second in MiB/s; 0 for no time.
+pub fn mib_per_s(bytes: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        bytes as f64 / seconds / f64::from(1 << 20)
+    } else {
+        0.0
+    }
+}
+
+/// Progress of a transfer on the error output: a bar on a terminal, otherwise
+/// a line every few seconds.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    last: Instant,
+}
+
+/// Time between lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl Progress {
+    /// For so many bytes, as far as that is known.
+    pub fn new(what: &'static str, total: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let template = match total {
+            Some(_) => "{prefix} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {msg}",
+            None => "{prefix} {bytes} {binary_bytes_per_sec} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what);
+        Self {
+            bar,
+            what,
+            last: Instant::now(),
+        }
+    }
+
+    /// So many bytes are done.
+    pub fn set(&mut self, bytes: u64, note: impl FnOnce() -> String) {
+        if self.bar.is_hidden() {
+            if self.last.elapsed() >= LINE_EVERY {
+                self.last = Instant::now();
+                eprintln!("{}: {} MiB, {}", self.what, bytes >> 20, note());
+            }
+        } else {
+            self.bar.set_message(note());
+            self.bar.set_position(bytes);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_replaces_a_file_as_a_whole() {
+        let dir = std::env::temp_dir().join(format!("ncdevmem-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a.json");
+        for value in [1, 2] {
+            write_json(&path, &value).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{value}\n"));
+        }
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(write_json(&path, &1).is_err());
+    }
+}
