@@ -140,8 +140,8 @@ pub struct ServeArgs {
 /// Options of `send`.
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// Where to: 192.0.2.1:5201, [2001:db8::1]:5201, [::ffff:192.0.2.1]:5201,
-    /// or a name and a port.
+    /// Where to: an address and a port, as in 192.0.2.1:5201 or, for IPv6,
+    /// `[2001:db8::1]:5201`; a mapped `[::ffff:192.0.2.1]:5201` or a name do too.
     #[arg(long, value_name = "ADDR:PORT")]
     pub to: String,
     /// Flows, each one TCP connection.

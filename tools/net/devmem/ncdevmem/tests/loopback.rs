@@ -248,7 +248,13 @@ fn a_failed_set_up_has_its_own_exit_status_and_json() {
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(3));
-    assert_eq!(scratch.json("serve.json")["ok"], false);
+    let result = scratch.json("serve.json");
+    assert_eq!(result["ok"], false);
+    assert_eq!(result["setup"]["errno_name"], "ENODEV");
+    assert_eq!(
+        (&result["bytes_total"], &result["verified"]),
+        (&0.into(), &false.into())
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let device = match (&args.dev, &args.queues) {
         (Some(dev), Some(queues)) if !args.host => match Device::bind(args, dev, &queues.0) {
             Ok(device) => Some(device),
-            Err(err) => return setup_failed(args, &Failure::new(&err, dev)),
+            Err(err) => return setup_failed(args, Failure::new(&err, dev)),
         },
         _ => None,
     };
@@ -40,7 +40,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Ok(listener) => listener,
         Err(err) => {
             let dev = args.dev.as_deref().unwrap_or_default();
-            return setup_failed(args, &Failure::new(&err, dev));
+            return setup_failed(args, Failure::new(&err, dev));
         }
     };
     let ready = Ready {
@@ -81,23 +81,11 @@ struct Ready {
     dmabuf_id: Option<u32>,
 }
 
-fn setup_failed(args: &ServeArgs, failure: &Failure) -> anyhow::Result<ExitCode> {
-    #[derive(Serialize)]
-    struct Refused<'a> {
-        ok: bool,
-        verified: bool,
-        errors: [&'a str; 1],
-        setup: &'a Failure,
-    }
+/// Nothing was received; the result has all its fields even so.
+fn setup_failed(args: &ServeArgs, failure: Failure) -> anyhow::Result<ExitCode> {
     failure.print();
     if let Some(path) = &args.json {
-        let refused = Refused {
-            ok: false,
-            verified: false,
-            errors: [&failure.error],
-            setup: failure,
-        };
-        write_json(path, &refused)?;
+        write_json(path, &Report::of_failed_setup(args, failure))?;
     }
     Ok(ExitCode::from(EXIT_SETUP))
 }

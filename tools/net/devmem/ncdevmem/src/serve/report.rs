@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::device::Drained;
 use super::flow::FlowReport;
 use crate::args::ServeArgs;
+use crate::failure::Failure;
 use crate::output::{mib_per_s, table};
 
 /// The result of a run, as `--json` gets it.
@@ -65,6 +66,8 @@ pub struct Report {
     pub mib_per_s: f64,
     /// What went wrong, of all flows.
     pub errors: Vec<String>,
+    /// Why the run did not begin.
+    pub setup: Option<Failure>,
     /// The flows by themselves.
     pub per_flow: Vec<FlowReport>,
 }
@@ -157,8 +160,17 @@ impl Report {
             seconds,
             mib_per_s: mib_per_s(bytes_total, seconds),
             errors,
+            setup: None,
             per_flow: flows,
         }
+    }
+
+    /// Of a run that did not begin.
+    pub fn of_failed_setup(args: &ServeArgs, setup: Failure) -> Self {
+        let mut report = Self::new(args, "", None, vec![], vec![]);
+        report.errors = vec![setup.error.clone()];
+        report.setup = Some(setup);
+        report
     }
 
     /// Prints a table, and to the error output what went wrong.
