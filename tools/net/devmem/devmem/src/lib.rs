@@ -68,3 +68,8 @@ pub use receive::{Piece, ReceiveBuffer, Received, Receiver, ReceiverStats};
 pub use release::Frag;
 pub use token::TokenBatch;
 pub use udmabuf::{Udmabuf, UdmabufOptions};
+
+/// The example of the README is compiled like the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -385,3 +385,63 @@ impl<'a> Flow<'a> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn judged(change: impl Fn(&mut FlowReport)) -> FlowReport {
+        let line = [
+            "ncdevmem", "serve", "--dev", "a", "--queues", "1", "--verify",
+        ];
+        let Command::Serve(args) = Cli::try_parse_from(line).unwrap().command else {
+            panic!()
+        };
+        let mut report = FlowReport {
+            bytes_expected: Some(100),
+            bytes_total: 100,
+            bytes_checked: 100,
+            frags: 2,
+            tokens_released: 2,
+            ..Default::default()
+        };
+        change(&mut report);
+        judge(&mut report, &args);
+        assert_eq!(report.verified, report.errors.is_empty());
+        report
+    }
+
+    #[test]
+    fn a_flow_passes_only_if_all_of_it_is_right() {
+        assert!(judged(|_| {}).verified);
+        assert!(!judged(|flow| flow.bytes_expected = Some(101)).verified);
+        assert!(!judged(|flow| flow.bytes_expected = Some(99)).verified);
+        assert!(!judged(|flow| flow.bytes_expected = None).verified);
+        assert!(!judged(|flow| flow.bytes_checked = 99).verified);
+        assert!(!judged(|flow| flow.tokens_released = 1).verified);
+        assert!(!judged(|flow| flow.tokens_unknown = 1).verified);
+        assert!(!judged(|flow| flow.errors.push("x".into())).verified);
+        let mismatch = Mismatch {
+            at: 40,
+            place: Place::Dmabuf { offset: 8232 },
+            belongs_to: Some((1, 64)),
+        };
+        let wrong = judged(|flow| flow.first_mismatch = Some(mismatch.clone()));
+        assert!(!wrong.verified);
+        assert!(wrong.errors[0].contains("dma-buf offset 8232: the bytes of flow 1 at 64"));
+    }
+
+    #[test]
+    fn mapped_addresses_are_told_apart() {
+        for (addr, name) in [
+            ("192.0.2.1:1", "ipv4"),
+            ("[2001:db8::1]:1", "ipv6"),
+            ("[::ffff:192.0.2.1]:1", "ipv4-mapped"),
+        ] {
+            assert_eq!(family(&addr.parse().unwrap()), name);
+        }
+    }
+}
