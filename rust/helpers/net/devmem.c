@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/*
+ * C inlines that the device memory abstractions in rust/kernel/net/ call.
+ */
+
+#ifdef CONFIG_NET_DEVMEM_RUST
+
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/sockptr.h>
+#include <net/genetlink.h>
+#include <net/netdev_lock.h>
+#include <net/netdev_rx_queue.h>
+#include <net/netmem.h>
+#include <net/sock.h>
+
+/* net_device and its RX queues */
+
+__rust_helper void rust_helper_dev_hold(struct net_device *dev)
+{
+	dev_hold(dev);
+}
+
+__rust_helper void rust_helper_dev_put(struct net_device *dev)
+{
+	dev_put(dev);
+}
+
+__rust_helper void rust_helper_netdev_lock(struct net_device *dev)
+{
+	netdev_lock(dev);
+}
+
+__rust_helper void rust_helper_netdev_unlock(struct net_device *dev)
+{
+	netdev_unlock(dev);
+}
+
+__rust_helper bool rust_helper_netdev_need_ops_lock(const struct net_device *dev)
+{
+	return netdev_need_ops_lock(dev);
+}
+
+__rust_helper bool rust_helper_netif_device_present(const struct net_device *dev)
+{
+	return netif_device_present(dev);
+}
+
+__rust_helper struct netdev_rx_queue *
+rust_helper___netif_get_rx_queue(struct net_device *dev, unsigned int rxq)
+{
+	return __netif_get_rx_queue(dev, rxq);
+}
+
+/* skb */
+
+__rust_helper bool rust_helper_skb_frags_readable(const struct sk_buff *skb)
+{
+	return skb_frags_readable(skb);
+}
+
+__rust_helper unsigned int rust_helper_skb_headlen(const struct sk_buff *skb)
+{
+	return skb_headlen(skb);
+}
+
+__rust_helper struct skb_shared_info *
+rust_helper_skb_shinfo(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb);
+}
+
+__rust_helper unsigned int rust_helper_skb_frag_size(const skb_frag_t *frag)
+{
+	return skb_frag_size(frag);
+}
+
+__rust_helper unsigned int rust_helper_skb_frag_off(const skb_frag_t *frag)
+{
+	return skb_frag_off(frag);
+}
+
+__rust_helper struct net_iov *
+rust_helper_skb_frag_net_iov(const skb_frag_t *frag)
+{
+	return skb_frag_net_iov(frag);
+}
+
+__rust_helper struct page *rust_helper_skb_frag_page(const skb_frag_t *frag)
+{
+	return skb_frag_page(frag);
+}
+
+/* netmem */
+
+__rust_helper netmem_ref rust_helper_net_iov_to_netmem(struct net_iov *niov)
+{
+	return net_iov_to_netmem(niov);
+}
+
+__rust_helper void rust_helper_net_iov_ref_inc(struct net_iov *niov)
+{
+	atomic_long_inc(&niov->desc.pp_ref_count);
+}
+
+__rust_helper long rust_helper_net_iov_ref_read(const struct net_iov *niov)
+{
+	return atomic_long_read(&niov->desc.pp_ref_count);
+}
+
+/* sockets */
+
+__rust_helper bool rust_helper_sk_is_tcp(const struct sock *sk)
+{
+	return sk_is_tcp(sk);
+}
+
+__rust_helper int rust_helper_copy_from_sockptr(void *dst, sockptr_t src,
+						size_t size)
+{
+	return copy_from_sockptr(dst, src, size);
+}
+
+/* netlink */
+
+__rust_helper void *rust_helper_genlmsg_iput(struct sk_buff *skb,
+					     const struct genl_info *info)
+{
+	return genlmsg_iput(skb, info);
+}
+
+__rust_helper int rust_helper_genlmsg_reply(struct sk_buff *skb,
+					    struct genl_info *info)
+{
+	return genlmsg_reply(skb, info);
+}
+
+__rust_helper struct net *rust_helper_genl_info_net(const struct genl_info *info)
+{
+	return genl_info_net(info);
+}
+
+__rust_helper void *rust_helper_genlmsg_data(const struct genlmsghdr *hdr)
+{
+	return genlmsg_data(hdr);
+}
+
+__rust_helper int rust_helper_genlmsg_len(const struct genlmsghdr *hdr)
+{
+	return genlmsg_len(hdr);
+}
+
+__rust_helper int rust_helper_nla_ok(const struct nlattr *nla, int remaining)
+{
+	return nla_ok(nla, remaining);
+}
+
+__rust_helper struct nlattr *rust_helper_nla_next(const struct nlattr *nla,
+						  int *remaining)
+{
+	return nla_next(nla, remaining);
+}
+
+__rust_helper int rust_helper_nla_type(const struct nlattr *nla)
+{
+	return nla_type(nla);
+}
+
+__rust_helper u32 rust_helper_nla_get_u32(const struct nlattr *nla)
+{
+	return nla_get_u32(nla);
+}
+
+__rust_helper int rust_helper_nla_parse_nested(struct nlattr **tb, int maxtype,
+					       const struct nlattr *nla,
+					       const struct nla_policy *policy,
+					       struct netlink_ext_ack *extack)
+{
+	return nla_parse_nested(tb, maxtype, nla, policy, extack);
+}
+
+__rust_helper int rust_helper_nla_put_u32(struct sk_buff *skb, int attrtype,
+					  u32 value)
+{
+	return nla_put_u32(skb, attrtype, value);
+}
+
+#endif /* CONFIG_NET_DEVMEM_RUST */

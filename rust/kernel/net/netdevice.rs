@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network devices and their instance lock.
+//!
+//! C headers: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h),
+//! [`include/net/netdev_lock.h`](srctree/include/net/netdev_lock.h),
+//! [`include/net/netdev_queues.h`](srctree/include/net/netdev_queues.h)
+
+use crate::{
+    bindings,
+    device::Device,
+    prelude::*,
+    str::CStr,
+    sync::aref::{ARef, AlwaysRefCounted},
+    types::{NotThreadSafe, Opaque},
+};
+use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
+
+/// A network namespace.
+#[repr(transparent)]
+pub struct Net(Opaque<bindings::net>);
+
+impl Net {
+    /// Wraps a raw pointer.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be valid for `'a`.
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::net) -> &'a Self {
+        // SAFETY: The caller's promise; the wrapper is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Finds a device by its index and takes its instance lock.
+    ///
+    /// Context: process; takes the device's instance lock.
+    pub fn lock_device(&self, ifindex: u32) -> Option<NetDeviceGuard<'_>> {
+        // SAFETY: The namespace is valid. CAST: Indices above `i32::MAX` belong to no device.
+        let dev = unsafe { bindings::netdev_get_by_index_lock(self.0.get(), ifindex as c_int) };
+        // INVARIANT: The device is returned locked.
+        NonNull::new(dev).map(|dev| NetDeviceGuard {
+            dev,
+            _dev: PhantomData,
+            _not_send: NotThreadSafe,
+        })
+    }
+}
+
+/// A network device.
+#[repr(transparent)]
+pub struct NetDevice(Opaque<bindings::net_device>);
+
+// SAFETY: References on a device may be held and put by any thread.
+unsafe impl Send for NetDevice {}
+
+// SAFETY: `&NetDevice` offers counting and locking only.
+unsafe impl Sync for NetDevice {}
+
+// SAFETY: The device's own reference count is used. A device that is being unregistered waits for
+// it, so whoever keeps an `ARef` for long has to drop it when told so.
+unsafe impl AlwaysRefCounted for NetDevice {
+    fn inc_ref(&self) {
+        // SAFETY: The device is valid while there is a reference to it.
+        unsafe { bindings::dev_hold(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller owns a reference.
+        unsafe { bindings::dev_put(obj.as_ptr().cast()) };
+    }
+}
+
+impl NetDevice {
+    /// The raw pointer.
+    pub fn as_raw(&self) -> *mut bindings::net_device {
+        self.0.get()
+    }
+
+    /// Takes the instance lock.
+    ///
+    /// Context: process; sleeps. Not with another device's instance lock held.
+    pub fn lock(&self) -> NetDeviceGuard<'_> {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netdev_lock(self.as_raw()) };
+        // INVARIANT: The lock was just taken.
+        NetDeviceGuard {
+            dev: NonNull::from(self).cast(),
+            _dev: PhantomData,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+/// Whether the driver splits headers from payload, as configured with ethtool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeaderSplit {
+    /// `tcp-data-split` is on.
+    pub enabled: bool,
+    /// Packets up to this size in bytes are not split.
+    pub threshold: u32,
+}
+
+/// A device whose instance lock is held. Dropping it unlocks.
+///
+/// # Invariants
+///
+/// `dev` is valid, and this thread holds its instance lock.
+pub struct NetDeviceGuard<'a> {
+    dev: NonNull<bindings::net_device>,
+    _dev: PhantomData<&'a NetDevice>,
+    _not_send: NotThreadSafe,
+}
+
+impl Deref for NetDeviceGuard<'_> {
+    type Target = NetDevice;
+
+    fn deref(&self) -> &NetDevice {
+        // SAFETY: By the type invariant; the wrapper is transparent.
+        unsafe { self.dev.cast::<NetDevice>().as_ref() }
+    }
+}
+
+impl NetDeviceGuard<'_> {
+    /// False while the driver is detached (suspend, reset, removal).
+    pub fn is_present(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netif_device_present(self.as_raw()) }
+    }
+
+    /// Whether the driver has queue management and so works under the instance lock.
+    pub fn has_queue_management(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netdev_need_ops_lock(self.as_raw()) }
+    }
+
+    /// How many RX queues are in use.
+    pub fn rx_queues(&self) -> u32 {
+        // SAFETY: The device is valid, and the lock keeps the number.
+        unsafe { (*self.as_raw()).real_num_rx_queues }
+    }
+
+    /// Name of the interface, at this moment.
+    pub fn name(&self) -> &CStr {
+        // SAFETY: The name is terminated and lies in the device. A rename may tear it, which is
+        // harmless in a message, and leaves the last byte zero.
+        unsafe { CStr::from_char_ptr((*self.as_raw()).name.as_ptr()) }
+    }
+
+    /// The configured header split.
+    pub fn header_split(&self) -> HeaderSplit {
+        // SAFETY: The device is valid, and its configuration is protected by the lock.
+        let cfg = unsafe { &*(*self.as_raw()).cfg };
+        HeaderSplit {
+            enabled: u32::from(cfg.hds_config)
+                == bindings::ethtool_tcp_data_split_ETHTOOL_TCP_DATA_SPLIT_ENABLED,
+            threshold: cfg.hds_thresh,
+        }
+    }
+
+    /// Whether an XDP program is attached.
+    pub fn has_xdp(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { bindings::dev_xdp_prog_count(self.as_raw()) != 0 }
+    }
+
+    /// The device that does DMA for RX queue `index`, if there is one.
+    ///
+    /// It stays bound as long as the instance lock of its net device is held.
+    pub fn rx_dma_device(&self, index: u32) -> Option<ARef<Device>> {
+        if index >= self.rx_queues() {
+            return None;
+        }
+        // SAFETY: The device is locked and the queue exists.
+        let dev = unsafe {
+            bindings::netdev_queue_get_dma_dev(
+                self.as_raw(),
+                index,
+                bindings::netdev_queue_type_NETDEV_QUEUE_TYPE_RX,
+            )
+        };
+        // SAFETY: A device that is returned is valid, and its references may be put anywhere.
+        (!dev.is_null()).then(|| unsafe { Device::get_device(dev) })
+    }
+}
+
+impl Drop for NetDeviceGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the lock is held.
+        unsafe { bindings::netdev_unlock(self.dev.as_ptr()) };
+    }
+}

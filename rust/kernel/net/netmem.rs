@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network memory that the CPU can't read.
+//!
+//! A `net_iov` (niov) stands for one piece of device memory in the places where the stack otherwise
+//! has a `struct page`. All niovs of one dma-buf stand in one array in the order of the buffer, so
+//! an index into the array is an offset into the buffer, and one `net_iov_area` serves them all.
+//!
+//! C header: [`include/net/netmem.h`](srctree/include/net/netmem.h)
+
+use crate::{
+    alloc::flags::GFP_KERNEL,
+    bindings,
+    dma::DmaAddress,
+    ffi::c_void,
+    prelude::*,
+    types::{ForeignOwnable, Opaque},
+};
+use core::{mem::ManuallyDrop, pin::Pin, ptr, ptr::NonNull};
+
+/// One piece of a dma-buf, `1 << niov_shift` bytes.
+///
+/// The C side (page pool, skbs) changes its fields at any time, so nothing in it is exposed.
+///
+/// # Invariants
+///
+/// `type` is `NET_IOV_DMABUF` and `owner` the `raw` field of the [`DmabufArea`] it lies in.
+#[repr(transparent)]
+pub struct Niov(Opaque<bindings::net_iov>);
+
+// SAFETY: `Opaque` allows any bytes.
+unsafe impl Zeroable for Niov {}
+
+// SAFETY: What `&Niov` offers are reads of fields that are set once, and atomics.
+unsafe impl Sync for Niov {}
+
+// SAFETY: A niov is plain memory that any thread may own.
+unsafe impl Send for Niov {}
+
+impl Niov {
+    /// Returns the niov behind a raw pointer, if it is device memory of a dma-buf.
+    ///
+    /// Gives [`None`] for niovs of other providers (io_uring).
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to an initialised `net_iov` that lives for `'a`. With
+    /// `CONFIG_NET_DEVMEM_RUST` each one of type `NET_IOV_DMABUF` lies in a [`DmabufArea`].
+    #[inline]
+    pub unsafe fn from_raw<'a>(ptr: *const bindings::net_iov) -> Option<&'a Self> {
+        // SAFETY: The caller promises that the niov is valid; its type is set once.
+        if unsafe { (*ptr).type_ } != bindings::net_iov_type_NET_IOV_DMABUF {
+            return None;
+        }
+        // SAFETY: As above; `Niov` is a transparent wrapper, and the type was checked.
+        Some(unsafe { &*ptr.cast::<Niov>() })
+    }
+
+    /// The raw pointer.
+    #[inline]
+    pub fn as_raw(&self) -> *mut bindings::net_iov {
+        self.0.get()
+    }
+
+    /// The area that it belongs to.
+    #[inline]
+    pub fn area(&self) -> &DmabufArea {
+        // SAFETY: By the type invariant `owner` is the `raw` field of a `DmabufArea`, which is
+        // pinned and owns the array that `self` lies in, so it outlives `self`.
+        unsafe {
+            let owner = (*self.as_raw()).owner;
+            &*crate::container_of!(Opaque::cast_from(owner), DmabufArea, raw)
+        }
+    }
+
+    /// Offset of its first byte in the dma-buf, in bytes.
+    #[inline]
+    pub fn offset(&self) -> u64 {
+        let area = self.area();
+        // `self` lies in the area's array, so its index is small and the product is below the size
+        // of the dma-buf.
+        (area.index_unchecked(self) as u64) << area.niov_shift
+    }
+
+    /// The tagged form under which the stack passes it around.
+    #[inline]
+    pub fn as_netmem(&self) -> bindings::netmem_ref {
+        // SAFETY: Only computes with the address.
+        unsafe { bindings::net_iov_to_netmem(self.as_raw()) }
+    }
+
+    /// Takes a reference for as long as the niov is out of its page pool.
+    ///
+    /// # Safety
+    ///
+    /// Somebody else must hold such a reference for the duration of this call: it can't be made
+    /// out of nothing.
+    #[inline]
+    pub unsafe fn hold(&self) -> NiovRef {
+        // SAFETY: The niov is valid, and its count not zero as the caller promises.
+        unsafe { bindings::net_iov_ref_inc(self.as_raw()) };
+        // INVARIANT: The reference that was just taken.
+        NiovRef(NonNull::from(self))
+    }
+}
+
+/// A counted reference on a niov that is out of its page pool.
+///
+/// Dropping the last one gives the niov back to the pool; it keeps neither binding nor pool alive
+/// by itself, the pool's count of what is out does. May be dropped in any context but hardirq.
+///
+/// # Invariants
+///
+/// The niov is valid, and this object owns one count of its `pp_ref_count`.
+pub struct NiovRef(NonNull<Niov>);
+
+// SAFETY: The count is atomic, and the page pool takes niovs back from any CPU.
+unsafe impl Send for NiovRef {}
+
+// SAFETY: As above; `&NiovRef` gives no more than `&Niov`.
+unsafe impl Sync for NiovRef {}
+
+impl Drop for NiovRef {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant there is a count to give back.
+        unsafe {
+            let netmem = self.0.as_ref().as_netmem();
+            bindings::napi_pp_put_page(netmem);
+        }
+    }
+}
+
+// SAFETY: The foreign form is the address of the niov: not null, and aligned as `Niov`.
+unsafe impl ForeignOwnable for NiovRef {
+    const FOREIGN_ALIGN: usize = align_of::<Niov>();
+    type Borrowed<'a> = &'a Niov;
+    type BorrowedMut<'a> = &'a Niov;
+
+    #[inline]
+    fn into_foreign(self) -> *mut c_void {
+        ManuallyDrop::new(self).0.as_ptr().cast()
+    }
+
+    #[inline]
+    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
+        // SAFETY: The caller passes what `into_foreign` gave, which is not null.
+        Self(unsafe { NonNull::new_unchecked(ptr.cast()) })
+    }
+
+    #[inline]
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a Niov {
+        // SAFETY: The caller promises that the reference is held for `'a`.
+        unsafe { &*ptr.cast::<Niov>() }
+    }
+
+    #[inline]
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a Niov {
+        // SAFETY: As for `borrow`.
+        unsafe { Self::borrow(ptr) }
+    }
+}
+
+/// All niovs of a mapped dma-buf.
+///
+/// Costs one `net_iov` (64 bytes on 64 bit) per piece, however the buffer is cut up for DMA.
+///
+/// # Invariants
+///
+/// Every element of `niovs` is initialised and names `raw` as its owner.
+#[pin_data]
+pub struct DmabufArea {
+    #[pin]
+    raw: Opaque<bindings::net_iov_area>,
+    niovs: KVVec<Niov>,
+    niov_shift: u32,
+    dmabuf_id: u32,
+}
+
+// SAFETY: The fields are written once, before the area is shared.
+unsafe impl Sync for DmabufArea {}
+
+// SAFETY: Nothing in it is tied to a thread.
+unsafe impl Send for DmabufArea {}
+
+impl DmabufArea {
+    /// Makes the niovs for a buffer whose DMA addresses are `runs` of (address, bytes), which is
+    /// walked twice.
+    ///
+    /// Each run must be aligned to `1 << niov_shift` in address and length.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a run that is not aligned, `EOVERFLOW` for more than `u32::MAX` niovs,
+    /// `ENOMEM`. Process context.
+    pub fn new<I>(dmabuf_id: u32, niov_shift: u32, runs: impl Fn() -> I) -> Result<Pin<KBox<Self>>>
+    where
+        I: Iterator<Item = (DmaAddress, u64)>,
+    {
+        let niov_size = 1u64.checked_shl(niov_shift).ok_or(EINVAL)?;
+        let mut count: u64 = 0;
+        for (addr, len) in runs() {
+            if (addr | len) & (niov_size - 1) != 0 {
+                return Err(EINVAL);
+            }
+            count = count.checked_add(len >> niov_shift).ok_or(EOVERFLOW)?;
+        }
+        let count = usize::try_from(u32::try_from(count).map_err(|_| EOVERFLOW)?)?;
+
+        let niovs = KVVec::zeroed(count, GFP_KERNEL)?;
+        let this = KBox::pin_init(
+            pin_init!(Self {
+                raw: Opaque::new(bindings::net_iov_area {
+                    niovs: ptr::null_mut(),
+                    num_niovs: count,
+                    base_virtual: 0,
+                }),
+                niovs,
+                niov_shift,
+                dmabuf_id,
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let area = this.raw.get();
+        // SAFETY: Nobody else knows the area yet.
+        unsafe { (*area).niovs = this.niovs.as_ptr().cast_mut().cast() };
+        let mut addrs = runs()
+            .flat_map(|(addr, len)| (0..len >> niov_shift).map(move |i| addr + (i << niov_shift)));
+        for (niov, addr) in this.niovs.iter().zip(&mut addrs) {
+            let raw = niov.as_raw();
+            // SAFETY: Nobody else knows the niovs yet. INVARIANT: Of `Niov`: the type is set, and
+            // the owner is the pinned area.
+            unsafe {
+                (*raw).owner = area;
+                (*raw).type_ = bindings::net_iov_type_NET_IOV_DMABUF;
+                if bindings::net_mp_niov_set_dma_addr(raw, addr) {
+                    return Err(EOVERFLOW);
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    /// The id that user space knows the binding by.
+    #[inline]
+    pub fn dmabuf_id(&self) -> u32 {
+        self.dmabuf_id
+    }
+
+    /// Size of a niov in bytes, as a power of two.
+    #[inline]
+    pub fn niov_shift(&self) -> u32 {
+        self.niov_shift
+    }
+
+    /// The niovs, in the order of the dma-buf.
+    #[inline]
+    pub fn niovs(&self) -> &[Niov] {
+        &self.niovs
+    }
+
+    /// Index of `niov` in the array; [`None`] if it belongs to another area.
+    #[inline]
+    pub fn index_of(&self, niov: &Niov) -> Option<u32> {
+        if !ptr::eq(niov.area(), self) {
+            return None;
+        }
+        // CAST: `new` made at most `u32::MAX` niovs.
+        Some(self.index_unchecked(niov) as u32)
+    }
+
+    #[inline]
+    fn index_unchecked(&self, niov: &Niov) -> usize {
+        (ptr::from_ref(niov) as usize).wrapping_sub(self.niovs.as_ptr() as usize)
+            / size_of::<Niov>()
+    }
+}
