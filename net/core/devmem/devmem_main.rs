@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Device memory TCP: payload of received TCP segments lands in a dma-buf.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`netlink`] | `bind-rx`, and the bindings that a netlink socket owns |
+//! | [`binding`] | a mapped dma-buf on its queues, from bind to the last reference |
+//! | [`ids`] | the ids that user space knows bindings by |
+//! | [`genpool`] | which niovs of a binding are free |
+//! | [`provider`] | the memory provider that page pools draw from |
+//! | [`recv`] | `recvmsg`: a packet in device memory as control messages |
+//! | [`tokens`] | the table behind the tokens of a socket |
+//! | [`release`] | `SO_DEVMEM_DONTNEED` |
+//! | [`ffi`] | what the C net core calls, and all `unsafe` of this crate |
+//!
+//! The way of a piece of memory: [`genpool`] → [`provider`] → the page pool of a queue → the NIC →
+//! an skb → [`recv`], which makes it a token → user space → [`release`] → the page pool, which keeps
+//! it for the next packet or, when the pool ends, gives it back to [`genpool`].
+//!
+//! C header: [`include/net/devmem_rust.h`](srctree/include/net/devmem_rust.h)
+
+mod binding;
+mod ffi;
+mod genpool;
+mod ids;
+mod netlink;
+mod provider;
+mod recv;
+mod release;
+mod tokens;
+
+/// What the kernel log says before messages of this crate.
+const __LOG_PREFIX: &[u8] = b"net_devmem\0";

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which niovs of a binding are free.
+//!
+//! Does the job of `lib/genalloc` for one size of allocation: the free niovs are a stack of
+//! indices, so allocation and release cost the same however many runs the dma-buf is cut into and
+//! however full it is. In steady state niovs wait in the page pools' own rings and don't come by.
+
+use kernel::{
+    dma::DmaAddress,
+    net::netmem::{DmabufArea, Niov},
+    prelude::*,
+    sync::lock::spinlock_bh::{new_spinlock_bh, SpinLockBh},
+};
+
+/// A stack of the free indices `0..total`.
+///
+/// Pushing needs no memory: the stack has space for all of them.
+pub(crate) struct FreeStack {
+    free: KVVec<u32>,
+    total: u32,
+}
+
+impl FreeStack {
+    /// Makes a stack that holds all of `0..total`, the lowest on top.
+    pub(crate) fn new(total: u32) -> Result<Self> {
+        let mut free = KVVec::with_capacity(usize::try_from(total)?, GFP_KERNEL)?;
+        for index in (0..total).rev() {
+            free.push(index, GFP_KERNEL)?;
+        }
+        Ok(Self { free, total })
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<u32> {
+        self.free.pop()
+    }
+
+    /// Puts a free index back. False if that is more than there are.
+    #[inline]
+    pub(crate) fn push(&mut self, index: u32) -> bool {
+        index < self.total && self.free.push_within_capacity(index).is_ok()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.free.len()
+    }
+}
+
+/// The niovs of a binding.
+#[pin_data(PinnedDrop)]
+pub(crate) struct NiovPool {
+    area: Pin<KBox<DmabufArea>>,
+    #[pin]
+    free: SpinLockBh<FreeStack>,
+}
+
+/// Why no pool could be made.
+#[derive(Debug)]
+pub(crate) enum PoolError {
+    /// A run of the mapping that can't be cut into niovs.
+    Misaligned {
+        /// Where it starts, for the device.
+        addr: DmaAddress,
+        /// Its size in bytes.
+        len: u64,
+    },
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for PoolError {
+    fn from(error: Error) -> Self {
+        PoolError::Other(error)
+    }
+}
+
+/// The niovs of a mapping, all of them free: what a [`NiovPool`] is made from.
+pub(crate) struct Niovs {
+    area: Pin<KBox<DmabufArea>>,
+    free: FreeStack,
+}
+
+impl Niovs {
+    /// Cuts a mapping, whose runs are (address, bytes), into niovs. Process context.
+    pub(crate) fn cut<I>(
+        dmabuf_id: u32,
+        niov_shift: u32,
+        runs: impl Fn() -> I,
+    ) -> Result<Self, PoolError>
+    where
+        I: Iterator<Item = (DmaAddress, u64)>,
+    {
+        let mask = 1u64.checked_shl(niov_shift).ok_or(EINVAL)? - 1;
+        if let Some((addr, len)) = runs().find(|(addr, len)| (addr | len) & mask != 0) {
+            return Err(PoolError::Misaligned { addr, len });
+        }
+
+        let area = DmabufArea::new(dmabuf_id, niov_shift, runs)?;
+        let free = FreeStack::new(u32::try_from(area.niovs().len()).map_err(Error::from)?)?;
+        Ok(Self { area, free })
+    }
+}
+
+impl NiovPool {
+    /// Makes the pool in the place where it will stay.
+    pub(crate) fn new(niovs: Niovs) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            area: niovs.area,
+            free <- new_spinlock_bh!(niovs.free),
+        }? Error)
+    }
+
+    /// Allocates up to `want` niovs under one lock and hands each to `give`, until that says no.
+    #[inline]
+    pub(crate) fn alloc(&self, want: usize, mut give: impl FnMut(&Niov) -> bool) {
+        let mut free = self.free.lock();
+
+        for _ in 0..self.fair_share(want, free.len()) {
+            let Some(index) = free.pop() else {
+                return;
+            };
+            let Some(niov) = self.area.niovs().get(index as usize) else {
+                return;
+            };
+            if !give(niov) {
+                free.push(index);
+                return;
+            }
+        }
+    }
+
+    /// Page pools that refill take less each when little is left, so that one can't hold in its
+    /// cache what another one starves for.
+    #[inline]
+    fn fair_share(&self, want: usize, left: usize) -> usize {
+        want.min(left / 4 + 1)
+    }
+
+    /// Takes back a niov that [`alloc`](Self::alloc) handed out. False if it is not from here.
+    #[inline]
+    pub(crate) fn release(&self, niov: &Niov) -> bool {
+        match self.area.index_of(niov) {
+            Some(index) => self.free.lock().push(index),
+            None => false,
+        }
+    }
+
+    pub(crate) fn area(&self) -> &DmabufArea {
+        &self.area
+    }
+
+    /// Number of free niovs.
+    pub(crate) fn available(&self) -> usize {
+        self.free.lock().len()
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for NiovPool {
+    fn drop(self: Pin<&mut Self>) {
+        let (total, free) = (self.area.niovs().len(), self.available());
+
+        if free != total {
+            pr_err!(
+                "binding {}: {} of {} niovs are not back\n",
+                self.area.dmabuf_id(),
+                total - free,
+                total
+            );
+            kernel::warn_on!(true);
+        }
+    }
+}
+
+#[cfg(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST)]
+#[kunit_tests(net_devmem_genpool)]
+mod tests {
+    use super::*;
+
+    const SHIFT: u32 = 12;
+    const PAGE: u64 = 1 << SHIFT;
+
+    fn pool(runs: &[(DmaAddress, u64)]) -> Result<Pin<KBox<NiovPool>>, PoolError> {
+        let niovs = Niovs::cut(7, SHIFT, || runs.iter().copied())?;
+        Ok(KBox::try_pin_init(NiovPool::new(niovs), GFP_KERNEL)?)
+    }
+
+    fn take_all(pool: &NiovPool) -> Result<KVVec<u32>> {
+        let mut taken = KVVec::new();
+        loop {
+            let before = taken.len();
+            pool.alloc(64, |niov| match pool.area().index_of(niov) {
+                Some(index) => taken.push(index, GFP_ATOMIC).is_ok(),
+                None => false,
+            });
+            if taken.len() == before {
+                return Ok(taken);
+            }
+        }
+    }
+
+    fn put_back(pool: &NiovPool, indices: &[u32]) -> bool {
+        indices
+            .iter()
+            .all(|&index| pool.release(&pool.area().niovs()[index as usize]))
+    }
+
+    #[test]
+    fn stack_gives_each_index_once() -> Result {
+        let mut stack = FreeStack::new(100)?;
+        for want in 0..100 {
+            assert_eq!(stack.pop(), Some(want));
+        }
+        assert_eq!(stack.pop(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn stack_refuses_what_is_not_its_own() -> Result {
+        let mut stack = FreeStack::new(2)?;
+        assert!(!stack.push(0));
+        assert_eq!(stack.pop(), Some(0));
+        assert!(!stack.push(2));
+        assert!(stack.push(0));
+        assert_eq!(stack.len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn every_niov_is_handed_out_once() {
+        let runs = [(0x10000, 3 * PAGE), (0x80000, PAGE), (0x40000, 5 * PAGE)];
+        let pool = pool(&runs).unwrap();
+        let mut taken = take_all(&pool).unwrap();
+        assert_eq!(taken.len(), 9);
+        assert_eq!(pool.available(), 0);
+        taken.as_mut_slice().sort_unstable();
+        assert!(taken
+            .iter()
+            .enumerate()
+            .all(|(i, &index)| index as usize == i));
+        assert!(put_back(&pool, &taken));
+        assert_eq!(pool.available(), 9);
+    }
+
+    #[test]
+    fn offsets_follow_the_buffer_not_the_addresses() {
+        let runs = [(0x90000, PAGE), (0x10000, 2 * PAGE), (0x50000, PAGE)];
+        let pool = pool(&runs).unwrap();
+        for (i, niov) in pool.area().niovs().iter().enumerate() {
+            assert_eq!(niov.offset(), i as u64 * PAGE);
+            assert_eq!(niov.area().dmabuf_id(), 7);
+            assert_eq!(pool.area().index_of(niov), Some(i as u32));
+        }
+    }
+
+    #[test]
+    fn niovs_of_another_pool_are_refused() {
+        let (one, two) = (pool(&[(0, PAGE)]).unwrap(), pool(&[(0, PAGE)]).unwrap());
+        assert!(!one.release(&two.area().niovs()[0]));
+        assert_eq!(one.available(), 1);
+    }
+
+    #[test]
+    fn a_double_release_is_refused() {
+        let pool = pool(&[(0, 2 * PAGE)]).unwrap();
+        let taken = take_all(&pool).unwrap();
+        assert!(put_back(&pool, &taken));
+        assert!(!put_back(&pool, &taken));
+        assert_eq!(pool.available(), 2);
+    }
+
+    #[test]
+    fn misaligned_runs_are_named() {
+        for run in [(0x10800, PAGE), (0x10000, PAGE / 2)] {
+            match pool(&[(0, PAGE), run]) {
+                Err(PoolError::Misaligned { addr, len }) => assert_eq!((addr, len), run),
+                _ => panic!("a misaligned run was accepted"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_of_single_pages_costs_the_same() {
+        let runs = || (0..4096u64).map(|i| (i * 2 * PAGE, PAGE));
+        let niovs = Niovs::cut(1, SHIFT, runs).unwrap();
+        let pool = KBox::try_pin_init(NiovPool::new(niovs), GFP_KERNEL).unwrap();
+        let taken = take_all(&pool).unwrap();
+        assert_eq!(taken.len(), 4096);
+        assert!(put_back(&pool, &taken));
+    }
+
+    #[test]
+    fn the_last_niovs_are_shared() {
+        let pool = pool(&[(0, 8 * PAGE)]).unwrap();
+        let mut given = KVec::new();
+        pool.alloc(64, |niov| {
+            given
+                .push(pool.area().index_of(niov).unwrap(), GFP_ATOMIC)
+                .is_ok()
+        });
+        assert_eq!(given.len(), 3);
+        assert!(put_back(&pool, &given));
+    }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `SO_DEVMEM_DONTNEED`: user space gives tokens back.
+
+use crate::{ffi::TokenRange, tokens::TokenTable};
+use kernel::net::netmem::NiovRef;
+
+/// Most ranges in one call.
+pub(crate) const MAX_RANGES: usize = 128;
+
+/// Most tokens in one call, known or not: a bound on how long it can take.
+const MAX_TOKENS: u32 = 1024;
+
+/// Releases the tokens in `ranges`, up to a limit. Returns how many of them were held.
+pub(crate) fn release(tokens: &TokenTable<NiovRef>, ranges: &[TokenRange]) -> u32 {
+    let mut releaser = tokens.releaser();
+    let mut budget = MAX_TOKENS;
+    let mut released = 0;
+
+    for range in ranges {
+        let count = range.count().min(budget);
+        budget -= count;
+        for i in 0..count {
+            if releaser.release(range.start().wrapping_add(i)) {
+                released += 1;
+            }
+        }
+        if budget == 0 {
+            break;
+        }
+    }
+    released
+}
