@@ -3,6 +3,7 @@
 //! The ids that user space knows bindings by.
 
 use kernel::{
+    deferred::cond_resched,
     prelude::*,
     rbtree::RBTree,
     sync::{new_mutex, Arc, Mutex, SetOnce},
@@ -23,7 +24,10 @@ struct State {
 static REGISTRY: SetOnce<Arc<Registry>> = SetOnce::new();
 
 fn registry() -> Result<&'static Registry> {
-    if REGISTRY.as_ref().is_none() {
+    loop {
+        if let Some(registry) = REGISTRY.as_ref() {
+            return Ok(registry);
+        }
         let registry = Arc::pin_init(
             pin_init!(Registry {
                 state <- new_mutex!(State {
@@ -33,10 +37,11 @@ fn registry() -> Result<&'static Registry> {
             }),
             GFP_KERNEL,
         )?;
-        // Whoever comes second uses what the first one made.
-        REGISTRY.populate(registry);
+        // Whoever comes second uses what the first one made, as soon as it is there.
+        if !REGISTRY.populate(registry) {
+            cond_resched();
+        }
     }
-    REGISTRY.as_ref().map(|registry| &**registry).ok_or(EAGAIN)
 }
 
 /// An id that no other binding has. Free again when dropped.
@@ -50,7 +55,7 @@ impl Id {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EAGAIN` while the registry is being made by another task.
+    /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         let mut state = registry()?.state.lock();
 
@@ -72,7 +77,7 @@ impl Id {
 
 impl Drop for Id {
     fn drop(&mut self) {
-        if let Ok(registry) = registry() {
+        if let Some(registry) = REGISTRY.as_ref() {
             registry.state.lock().used.remove(&self.0);
         }
     }
