@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn every_single_bit_counts() {
-        let good = filled(1, 5, 43);
+        // 3 bytes before the first whole word, 6 after the last.
+        let good = filled(1, 5, 49);
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
