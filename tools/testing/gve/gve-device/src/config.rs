@@ -58,7 +58,7 @@ impl Default for DeviceConfig {
             max_flow_rules: 1024,
             link_mbps: 100_000,
             split_late: 0,
-            backlog: 2048,
+            backlog: 8192,
         }
     }
 }

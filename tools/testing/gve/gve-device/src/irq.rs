@@ -8,11 +8,15 @@ use gve_wire::doorbell::IrqDoorbell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// When NAPI runs on another CPU than its interrupt is routed to, the driver
-/// arms the block with work left in the ring and waits for an interrupt that
-/// nothing new will cause. So a block that stays quiet this long after it was
-/// armed fires once more.
-const REFIRE: Duration = Duration::from_millis(2);
+/// A driver whose poll has used up its budget on another CPU than the one its
+/// interrupt is routed to arms the block with work left in the ring, and waits
+/// for an interrupt that nothing new will cause. So a block that stays quiet
+/// for a while after it was armed fires once more: soon if so much was written
+/// before that a poll may have left some of it, late if that is unlikely.
+const REFIRE_SOON: Duration = Duration::from_millis(2);
+const REFIRE_LATE: Duration = Duration::from_millis(20);
+/// Completions that one poll takes under any driver.
+const SURELY_POLLED: u32 = 32;
 
 /// Where interrupts go.
 pub trait InterruptSink: Send + Sync {
@@ -32,8 +36,8 @@ impl InterruptSink for NoInterrupts {
 struct Block {
     armed: bool,
     pending: bool,
-    /// Something was written that the next arming may leave behind.
-    written: bool,
+    /// Completions that the next arming may leave behind.
+    written: u32,
     refire_at: Option<Instant>,
 }
 
@@ -91,17 +95,17 @@ impl Interrupts {
     pub fn clear(&mut self, block: u32) {
         if let Some(block) = self.blocks.get_mut(block as usize) {
             block.pending = false;
-            block.written = false;
+            block.written = 0;
             block.refire_at = None;
         }
     }
 
-    /// Something was written to a ring of `block`.
-    pub fn event(&mut self, block: u32, faults: &mut FaultSet) {
+    /// So many completions were written to a ring of `block`.
+    pub fn event(&mut self, block: u32, completions: u32, faults: &mut FaultSet) {
         let Some(state) = self.blocks.get_mut(block as usize) else {
             return;
         };
-        state.written = true;
+        state.written = state.written.saturating_add(completions);
         if state.armed {
             state.armed = false;
             state.refire_at = None;
@@ -132,8 +136,11 @@ impl Interrupts {
             return None;
         }
         state.armed = true;
-        state.refire_at = state.written.then(|| now + REFIRE);
-        state.written = false;
+        state.refire_at = match std::mem::take(&mut state.written) {
+            0 => None,
+            written if written < SURELY_POLLED => Some(now + REFIRE_LATE),
+            _ => Some(now + REFIRE_SOON),
+        };
         state.refire_at
     }
 
@@ -224,20 +231,20 @@ mod tests {
     fn fires_once_per_arming() {
         let (mut irqs, sink, mut faults, now) = setup();
         irqs.doorbell(2, ENABLE, now, &mut faults);
-        irqs.event(2, &mut faults);
-        irqs.event(2, &mut faults);
+        irqs.event(2, 1, &mut faults);
+        irqs.event(2, 1, &mut faults);
         assert_eq!(fired(&sink), [2]);
         // The second event is pending and fires on arming.
         irqs.doorbell(2, ENABLE, now, &mut faults);
         assert_eq!(fired(&sink), [2]);
-        irqs.event(2, &mut faults);
+        irqs.event(2, 1, &mut faults);
         assert!(fired(&sink).is_empty());
     }
 
     #[test]
     fn pending_survives_until_armed() {
         let (mut irqs, sink, mut faults, now) = setup();
-        irqs.event(1, &mut faults);
+        irqs.event(1, 1, &mut faults);
         assert!(fired(&sink).is_empty());
         irqs.doorbell(1, IrqDoorbell(0), now, &mut faults);
         assert!(fired(&sink).is_empty());
@@ -247,18 +254,33 @@ mod tests {
 
     #[test]
     fn quiet_block_fires_once_more() {
+        for (completions, delay) in [(1, REFIRE_LATE), (64, REFIRE_SOON)] {
+            let (mut irqs, sink, mut faults, now) = setup();
+            irqs.doorbell(0, ENABLE, now, &mut faults);
+            irqs.event(0, completions, &mut faults);
+            assert_eq!(fired(&sink), [0]);
+            let due = irqs.doorbell(0, ENABLE, now, &mut faults).unwrap();
+            assert_eq!(due, now + delay);
+            assert_eq!(irqs.tick(now, &mut faults), Some(due));
+            assert!(fired(&sink).is_empty());
+            assert_eq!(irqs.tick(due, &mut faults), None);
+            assert_eq!(fired(&sink), [0]);
+            // The repetition wrote nothing, so it is not repeated.
+            assert_eq!(irqs.doorbell(0, ENABLE, due, &mut faults), None);
+            assert_eq!(irqs.tick(due + REFIRE_LATE, &mut faults), None);
+            assert!(fired(&sink).is_empty());
+        }
+    }
+
+    #[test]
+    fn news_make_the_repetition_needless() {
         let (mut irqs, sink, mut faults, now) = setup();
         irqs.doorbell(0, ENABLE, now, &mut faults);
-        irqs.event(0, &mut faults);
-        assert_eq!(fired(&sink), [0]);
+        irqs.event(0, 1, &mut faults);
         let due = irqs.doorbell(0, ENABLE, now, &mut faults).unwrap();
-        assert_eq!(irqs.tick(now, &mut faults), Some(due));
-        assert!(fired(&sink).is_empty());
+        irqs.event(0, 1, &mut faults);
+        assert_eq!(fired(&sink), [0, 0]);
         assert_eq!(irqs.tick(due, &mut faults), None);
-        assert_eq!(fired(&sink), [0]);
-        // The repetition wrote nothing, so it is not repeated.
-        assert_eq!(irqs.doorbell(0, ENABLE, due, &mut faults), None);
-        assert_eq!(irqs.tick(due + REFIRE, &mut faults), None);
         assert!(fired(&sink).is_empty());
     }
 
@@ -275,7 +297,7 @@ mod tests {
     #[test]
     fn wild_blocks_are_ignored() {
         let (mut irqs, sink, mut faults, now) = setup();
-        irqs.event(4, &mut faults);
+        irqs.event(4, 1, &mut faults);
         irqs.doorbell(u32::MAX, ENABLE, now, &mut faults);
         assert!(fired(&sink).is_empty());
     }

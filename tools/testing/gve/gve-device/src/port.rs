@@ -195,9 +195,10 @@ impl Port {
                 counters,
             },
         );
-        if fetched.completed {
+        if fetched.completed > 0 {
             let block = queue.block();
-            state.interrupts.event(block, &mut state.faults);
+            let completed = fetched.completed;
+            state.interrupts.event(block, completed, &mut state.faults);
         }
         if !state.registers.link_up {
             state.counters.link_down += fetched.packets.len() as u64;
@@ -238,7 +239,7 @@ impl Port {
             state.counters.link_down += frames.len() as u64;
             return;
         }
-        let mut touched: Vec<u32> = Vec::new();
+        let mut touched: Vec<(u32, u32)> = Vec::new();
         for frame in frames {
             let destination = state.steering.steer(&frame);
             if destination.by_rule {
@@ -262,13 +263,19 @@ impl Port {
                     counters,
                 },
             );
-            if written && !touched.contains(&queue.block()) {
-                touched.push(queue.block());
+            let block = queue.block();
+            match touched.iter_mut().find(|(touched, _)| *touched == block) {
+                Some((_, completions)) => *completions += written,
+                None => touched.push((block, written)),
             }
         }
         // Once a batch: the driver then finds all of it in one go.
-        for block in touched {
-            state.interrupts.event(block, &mut state.faults);
+        for (block, completions) in touched {
+            if completions > 0 {
+                state
+                    .interrupts
+                    .event(block, completions, &mut state.faults);
+            }
         }
     }
 
@@ -386,9 +393,9 @@ impl State {
             anomalies: &mut self.anomalies,
             counters,
         });
-        if written {
+        if written > 0 {
             let block = queue.block();
-            self.interrupts.event(block, &mut self.faults);
+            self.interrupts.event(block, written, &mut self.faults);
         }
     }
 

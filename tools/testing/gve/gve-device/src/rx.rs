@@ -93,17 +93,17 @@ impl RxQueue {
         usize::from(self.tail.wrapping_sub(self.head) & (self.config.buffer_ring_size - 1))
     }
 
-    /// Takes a frame: into buffers, into the backlog, or nowhere. Returns
-    /// whether anything was written to the completion ring.
+    /// Takes a frame: into buffers, into the backlog, or nowhere. Returns how
+    /// many completions were written.
     pub fn deliver(
         &mut self,
         frame: Frame,
         destination: Destination,
         context: &mut RxContext<'_>,
-    ) -> bool {
+    ) -> u32 {
         if self.stuck {
             context.counters.dropped += 1;
-            return false;
+            return 0;
         }
         let split = Split::of(&frame, &self.config);
         let needed = split.buffers(&frame, &self.config);
@@ -113,11 +113,10 @@ impl RxQueue {
                 Anomaly::RxBuffers,
                 format_args!("frame of {} bytes fits no ring", frame.len()),
             );
-            return false;
+            return 0;
         }
         if self.backlog.is_empty() && needed <= self.available() {
-            self.write(&frame, &split, needed, &destination, context);
-            return true;
+            return self.write(&frame, &split, needed, &destination, context);
         }
         if self.backlog.len() < self.config.backlog {
             self.backlog.push_back((frame, destination));
@@ -127,13 +126,13 @@ impl RxQueue {
         } else {
             context.counters.no_buffers += 1;
         }
-        false
+        0
     }
 
-    /// Delivers what waits, as far as there are buffers. Returns whether
-    /// anything was written to the completion ring.
-    pub fn drain(&mut self, context: &mut RxContext<'_>) -> bool {
-        let mut written = false;
+    /// Delivers what waits, as far as there are buffers. Returns how many
+    /// completions were written.
+    pub fn drain(&mut self, context: &mut RxContext<'_>) -> u32 {
+        let mut written = 0;
         while let Some((frame, _)) = self.backlog.front() {
             let split = Split::of(frame, &self.config);
             let needed = split.buffers(frame, &self.config);
@@ -143,13 +142,13 @@ impl RxQueue {
             let Some((frame, destination)) = self.backlog.pop_front() else {
                 break;
             };
-            self.write(&frame, &split, needed, &destination, context);
-            written = true;
+            written += self.write(&frame, &split, needed, &destination, context);
         }
         written
     }
 
     /// Writes the frame into the next `needed` buffers, which are there.
+    /// Returns how many completions were written.
     fn write(
         &mut self,
         frame: &Frame,
@@ -157,16 +156,17 @@ impl RxQueue {
         needed: usize,
         destination: &Destination,
         context: &mut RxContext<'_>,
-    ) {
+    ) -> u32 {
         let buffers = match self.take(needed, context.memory) {
             Ok(buffers) => buffers,
             Err(error) => {
                 // The ring itself is gone: there are no ids to give back.
                 context.anomalies.note(Anomaly::DmaRead, error);
                 context.counters.dropped += 1;
-                return;
+                return 0;
             }
         };
+        let completions = buffers.len() as u32;
         if let Err(error) = self.fill(frame, split, &buffers, context.memory) {
             // Nothing of the frame may be seen, but every buffer goes back.
             context.anomalies.note(Anomaly::DmaWrite, error);
@@ -180,7 +180,7 @@ impl RxQueue {
                 };
                 self.complete(&failed, context);
             }
-            return;
+            return completions;
         }
         self.account(frame, split, needed, context.counters);
         let mut last = describe(frame, destination, context.counters);
@@ -202,6 +202,7 @@ impl RxQueue {
             }
             self.complete(&completion, context);
         }
+        completions
     }
 
     fn take(&mut self, needed: usize, memory: &dyn GuestMemory) -> Result<Vec<Buffer>, DmaError> {

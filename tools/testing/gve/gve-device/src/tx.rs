@@ -58,8 +58,8 @@ pub struct Fetched {
     pub packets: Vec<TxPacket>,
     /// Whether the budget ended it.
     pub more: bool,
-    /// Whether anything was written to the completion ring.
-    pub completed: bool,
+    /// Completions that were written.
+    pub completed: u32,
 }
 
 /// Where the queue lives, for the time of one fetch.
@@ -151,11 +151,11 @@ impl TxQueue {
             self.head = end;
             for &report in &pending.reports {
                 self.complete(Completion::Descriptor(report), context);
-                fetched.completed = true;
+                fetched.completed += 1;
             }
             if let Some(piece) = pending.pieces.last() {
                 self.complete(Completion::Packet(piece.tag), context);
-                fetched.completed = true;
+                fetched.completed += 1;
             }
             context.counters.packets += 1;
         }

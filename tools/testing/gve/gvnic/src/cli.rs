@@ -62,7 +62,7 @@ pub struct Options {
     ///
     /// Stands for flow control on the wire and the buffers of a switch. With
     /// 0 a frame that finds no buffer is dropped at once.
-    #[arg(long, value_name = "FRAMES", default_value_t = 2048)]
+    #[arg(long, value_name = "FRAMES", default_value_t = 8192)]
     pub backlog: usize,
 
     /// Address of port 0; the last byte counts up from port to port
