@@ -107,6 +107,9 @@ pub trait Fault: Send {
     }
 }
 
+/// Makes a fault from its arguments, with randomness of its own.
+pub type Build = fn(&mut Arguments, fastrand::Rng) -> Result<Box<dyn Fault>, SpecError>;
+
 /// A line of the catalogue.
 pub struct Entry {
     /// What the fault is called.
@@ -115,8 +118,8 @@ pub struct Entry {
     pub arguments: &'static str,
     /// What it does, for people.
     pub summary: &'static str,
-    /// Makes one from its arguments, with randomness of its own.
-    pub build: fn(&mut Arguments, fastrand::Rng) -> Result<Box<dyn Fault>, SpecError>,
+    /// Makes one.
+    pub build: Build,
 }
 
 /// Every fault there is.
@@ -148,7 +151,7 @@ impl FaultSet {
         for (index, spec) in specs.iter().enumerate() {
             // Each fault draws from a stream of its own, so that adding one
             // does not change what the others do.
-            let stream = (index as u64) << 32 | port as u64;
+            let stream = ((index as u64) << 32) | port as u64;
             let rng = fastrand::Rng::with_seed(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             if let Some(fault) = spec.build(port, rng)? {
                 faults.push((spec.entry().name, fault));

@@ -119,7 +119,7 @@ impl Registers {
         match offset {
             DRIVER_STATUS if value & driver_status::RESET != 0 => Request::Release,
             DRIVER_STATUS if value & driver_status::RUN != 0 => {
-                Request::Start(u64::from(self.base_hi) << 32 | u64::from(self.base_lo))
+                Request::Start((u64::from(self.base_hi) << 32) | u64::from(self.base_lo))
             }
             DRIVER_STATUS => Request::None,
             ADMINQ_PFN => {

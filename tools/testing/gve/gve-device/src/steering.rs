@@ -51,7 +51,7 @@ impl FlowKey {
                 let (source, destination) = addresses.split_at(16);
                 key.source.copy_from_slice(source);
                 key.destination.copy_from_slice(destination);
-                key.tos = head.get(l3)? << 4 | head.get(l3 + 1)? >> 4;
+                key.tos = (head.get(l3)? << 4) | (head.get(l3 + 1)? >> 4);
             }
             L3::Other => return None,
         }

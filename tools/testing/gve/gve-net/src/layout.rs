@@ -277,4 +277,32 @@ mod tests {
         assert_eq!(layout.l4, L4::Tcp);
         assert_eq!(layout.packet_end as usize, frame.len());
     }
+
+    proptest::proptest! {
+        /// Whatever comes, offsets are in order and inside of the frame.
+        #[test]
+        fn offsets_are_in_order(
+            options in 0..10usize,
+            len in 0..200usize,
+            changes in proptest::collection::vec((0..120usize, proptest::num::u8::ANY), 0..6),
+            keep in 0..300usize,
+        ) {
+            let mut frame = tcp(&vec![1; options * 4], &vec![0; len]);
+            for (at, value) in changes {
+                let length = frame.len();
+                frame[at % length] = value;
+            }
+            frame.truncate(keep);
+            let layout = Layout::parse(&frame);
+            let end = usize::from(layout.header_end);
+            proptest::prop_assert!(end <= frame.len());
+            proptest::prop_assert!(layout.packet_end as usize <= frame.len());
+            if layout.l4 != L4::Other {
+                proptest::prop_assert!(layout.l3 != L3::Other);
+                proptest::prop_assert!(layout.l3_offset < layout.l4_offset);
+                proptest::prop_assert!(layout.l4_offset <= layout.header_end);
+                proptest::prop_assert!(end <= layout.packet_end as usize);
+            }
+        }
+    }
 }

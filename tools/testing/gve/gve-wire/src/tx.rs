@@ -190,11 +190,11 @@ impl Completion {
             Completion::Packet(tag) => (Self::TYPE_PACKET, tag),
             Completion::Descriptor(head) => (Self::TYPE_DESCRIPTOR, head),
         };
-        let mut word = (queue & 0x7ff) | kind << Self::TYPE_SHIFT;
+        let mut word = (queue & 0x7ff) | (kind << Self::TYPE_SHIFT);
         if generation {
             word |= Self::GENERATION;
         }
-        u64::from(word) | u64::from(value) << 16
+        u64::from(word) | (u64::from(value) << 16)
     }
 
     /// What eight bytes of the ring say, with their generation.

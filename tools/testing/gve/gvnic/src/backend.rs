@@ -145,7 +145,8 @@ impl ServerBackend for Backend {
                 self.timer.schedule(todo.tick);
             }
             VFIO_PCI_CONFIG_REGION_INDEX => {
-                if self.config.write(offset, data) {
+                let reset = self.config.write(offset, data);
+                if reset {
                     self.port.reset();
                 }
             }

@@ -20,7 +20,7 @@ pub fn toeplitz(key: &[u8; RSS_KEY_BYTES], input: &[u8]) -> u32 {
     let mut key_bytes = key.iter().copied();
     let mut window: u64 = 0;
     for _ in 0..8 {
-        window = window << 8 | u64::from(key_bytes.next().unwrap_or(0));
+        window = (window << 8) | u64::from(key_bytes.next().unwrap_or(0));
     }
     let mut hash = 0;
     for &byte in input {
@@ -30,7 +30,7 @@ pub fn toeplitz(key: &[u8; RSS_KEY_BYTES], input: &[u8]) -> u32 {
             }
         }
         // The next byte of input meets the key a byte further on.
-        window = window << 8 | u64::from(key_bytes.next().unwrap_or(0));
+        window = (window << 8) | u64::from(key_bytes.next().unwrap_or(0));
     }
     hash
 }

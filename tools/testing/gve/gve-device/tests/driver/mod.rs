@@ -20,7 +20,7 @@ use std::time::Instant;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 pub const BASE: u64 = 0x10_0000;
-pub const BYTES: usize = 0x100_0000;
+pub const BYTES: usize = 0x60_0000;
 const ADMINQ: u64 = BASE;
 const SCRATCH: u64 = BASE + 0x1000;
 const COUNTERS: u64 = BASE + 0x3000;
