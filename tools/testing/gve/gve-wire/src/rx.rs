@@ -199,8 +199,8 @@ mod tests {
         assert_eq!(raw[0], 1);
         assert_eq!(raw[1], 0);
         assert_eq!(raw[2..4], [3, 0]);
-        assert_eq!(u16::from_le_bytes([raw[4], raw[5]]), 1448 | 1 << 14);
-        assert_eq!(u16::from_le_bytes([raw[6], raw[7]]), 66 | 1 << 11);
+        assert_eq!(u16::from_le_bytes([raw[4], raw[5]]), 1448 | (1 << 14));
+        assert_eq!(u16::from_le_bytes([raw[6], raw[7]]), 66 | (1 << 11));
         assert_eq!(raw[8], 0x0b);
         assert_eq!(raw[12..14], [0x02, 0x01]);
         assert_eq!(raw[16..20], 0x51cc_c178_u32.to_le_bytes());

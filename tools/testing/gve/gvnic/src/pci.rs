@@ -193,14 +193,14 @@ mod tests {
             let header = word(&config, at);
             found.push(header as u8);
             if header as u8 == MSIX_CAPABILITY {
-                assert_eq!(header >> 16 & 0x7ff, 256);
+                assert_eq!((header >> 16) & 0x7ff, 256);
                 let pending = word(&config, at + 8);
                 assert_eq!(pending & 7, MSIX_BAR);
                 let end = u64::from(pending & !7) + 257u64.div_ceil(64) * 8;
                 assert!(end <= MsixLayout::new(257).bytes);
                 assert!(u64::from(pending & !7) >= 257 * 16);
             }
-            at = u64::from(header >> 8 & 0xff);
+            at = u64::from((header >> 8) & 0xff);
         }
         assert_eq!(found, [MSIX_CAPABILITY, EXPRESS_CAPABILITY]);
     }
