@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """rustfmt of our kernel Rust, and checkpatch of patches and files."""
 
+import re
+
 from .. import sandbox, tree
 from ..errors import HarnessError
 
 # Not ours to decide: no MAINTAINERS entry, and the series is not sent yet.
 IGNORED = "FILE_PATH_CHANGES,MISSING_SIGN_OFF,EMAIL_SUBJECT"
-CHECKED = (".c", ".h", ".rs", ".sh", ".py", ".rst")
+_COMPLAINT = re.compile(r"^(?P<name>.+?):\d*:? (?:ERROR|WARNING|CHECK):", re.M)
 
 
 def rustfmt(report, kernel):
     """rustfmt --check of each Rust file of ours, as the kernel's config says."""
-    with report.stage("rustfmt") as stage:
+    with report.stage("rustfmt") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
         names = [name for name in kernel.tree.expected() if name.endswith(".rs")
                  and (kernel.tree.where / name).is_file()
                  and not name.startswith("tools/")]
@@ -30,22 +33,58 @@ def rustfmt(report, kernel):
 
 
 def checkpatch(report, kernel):
-    """checkpatch --strict of each patch of the series, and of each file of ours."""
-    with report.stage("checkpatch") as stage:
-        for patch in tree.series(kernel.tree.repo):
-            _one(report, stage, kernel, patch.name, [patch])
-        for name in sorted(tree.overlay(kernel.tree.repo)):
-            if name.endswith(CHECKED) and (kernel.tree.where / name).is_file():
-                _one(report, stage, kernel, name, ["-f", name])
+    """checkpatch --strict of each patch, and of our C, kernel Rust and docs."""
+    with report.stage("checkpatch") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
+        patches = tree.series(kernel.tree.repo)
+        files = [name for name in sorted(tree.overlay(kernel.tree.repo)) if _checked(name)]
+        for log, arguments, names in (
+            ("checkpatch-patches", [str(patch) for patch in patches],
+             [str(patch) for patch in patches]),
+            ("checkpatch-files", ["-f", *files], files),
+        ):
+            if names:
+                found = complaints(_checkpatch(stage, kernel, log, arguments), names)
+                for name in names:
+                    report.add("checkpatch", name.rpartition("/patches/")[2],
+                               "fail" if name in found else "pass",
+                               "\n".join(found.get(name, ())))
 
 
-def _one(report, stage, kernel, name, arguments):
+def _checked(name):
+    """C anywhere; Rust and docs of the kernel proper (cargo has its own lints)."""
+    if name.startswith("tools/"):
+        return name.endswith((".c", ".h", ".sh"))
+    return name.endswith((".c", ".h", ".rs", ".rst")) or "Kconfig" in name
+
+
+def _checkpatch(stage, kernel, log, arguments):
+    """Its output, in which each complaint is a line."""
+    line = sandbox.command(
+        ["scripts/checkpatch.pl", "--strict", "--codespell", "--show-types", "--terse",
+         "--no-summary", "--no-signoff", f"--ignore={IGNORED}", *arguments],
+        cwd=kernel.tree.where, writable=(kernel.home,))
     try:
-        stage.run(sandbox.command(
-            ["scripts/checkpatch.pl", "--strict", "--codespell", "--show-types", "--terse",
-             "--no-tree", "--no-signoff", f"--ignore={IGNORED}", *arguments],
-            cwd=kernel.tree.where, writable=(kernel.home,)),
-            log=f"checkpatch-{name.replace('/', '_')}", env=sandbox.environment())
-        report.add("checkpatch", name, "pass")
-    except HarnessError as error:
-        report.add("checkpatch", name, "fail", str(error))
+        path = stage.run(line, log=log, env=sandbox.environment())
+    except HarnessError:
+        path = stage.log_path(log)
+    text = path.read_text(errors="replace")
+    if "total:" not in text and text.strip() and not _COMPLAINT.search(text):
+        raise HarnessError(f"checkpatch did not run\n{text[-2000:]}")
+    return text
+
+
+def complaints(text, names):
+    """{name: complaints} in checkpatch's terse output.
+
+    Output that is neither belongs to no file; the last name gets it, so
+    that it is seen.
+    """
+    found = {}
+    for line in text.splitlines():
+        if match := _COMPLAINT.match(line):
+            name = match["name"] if match["name"] in names else names[-1]
+            found.setdefault(name, []).append(line)
+        elif line.strip() and not line.startswith("total: "):
+            found.setdefault(names[-1], []).append(line)
+    return found
