@@ -37,6 +37,10 @@ run() {{
 {commands}
 dmesg > {results}/dmesg.txt
 echo done > {results}/finished
+sync
+# Not left to virtme-init: without systemd-sysv it panics instead.
+busybox poweroff -f
+sleep 60
 """
 
 
@@ -117,13 +121,15 @@ def _command(guest, sockets):
     argv = ["vng", "--run", str(guest.image), "--user", "root", "--force-9p",
             "--disable-microvm", "--disable-monitor", "--verbose",
             "--cpus", str(guest.cpus), "--memory", f"{guest.memory}M",
-            "--rwdir", str(guest.results)]
+            "--rwdir", str(guest.results),
+            # Without CONFIG_BLOCK the kernel does not guess the 9p tag.
+            "--append", "root=/dev/root"]
     if not kvm():
         argv.append("--disable-kvm")
     for word in guest.append:
         argv += ["--append", word]
     if guest.nics:
-        argv += ["--qemu-opts", _devices(guest, sockets)]
+        argv.append(f"--qemu-opts={_devices(guest, sockets)}")
     return argv + ["--exec", f"bash {shlex.quote(str(guest.results / 'guest.sh'))}"]
 
 
