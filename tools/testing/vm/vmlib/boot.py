@@ -38,7 +38,7 @@ run() {{
 dmesg > {results}/dmesg.txt
 echo done > {results}/finished
 sync
-# Not left to virtme-init: without systemd-sysv it panics instead.
+# Not left to virtme-init, which takes seconds over it.
 busybox poweroff -f
 sleep 60
 """

@@ -16,10 +16,12 @@ SUITE = "trixie"
 BACKPORTS = "trixie-backports"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # In the build root, run once after the packages: what the sandbox binds
-# over has to exist, and the guest wants a name for its host.
+# over has to exist, the guest wants a name for its host, and virtme-init ends
+# with poweroff, which no package here has.
 HOOK = """\
 touch "$1/etc/resolv.conf"
 echo devmem > "$1/etc/hostname"
+ln -s ../bin/busybox "$1/usr/sbin/poweroff"
 printf '127.0.0.1 localhost devmem\\n::1 localhost\\n' > "$1/etc/hosts"
 """
 
@@ -32,6 +34,17 @@ def packages():
 
 def key():
     return paths.digest(SUITE, HOOK, *packages())
+
+
+def versions(names):
+    """{name: version} of packages in the current build root, from dpkg."""
+    found, name = {}, None
+    for line in (paths.CACHE / "root/var/lib/dpkg/status").read_text().splitlines():
+        if line.startswith("Package: "):
+            name = line[9:]
+        elif line.startswith("Version: ") and name in names:
+            found[name] = line[9:]
+    return found
 
 
 def ensure(stage):

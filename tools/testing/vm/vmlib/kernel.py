@@ -18,6 +18,8 @@ VARIANTS = {
 }
 SEEDS = {"c": ("rust",), "rust": ("c",), "rust-debug": ()}
 LLVM = "-19"
+# Objects are good for as long as these packages stay as they are.
+COMPILERS = ("rustc", "rust-src", "bindgen", "clang-19", "lld-19", "llvm-19", "pahole")
 
 
 class Kernel:
@@ -35,7 +37,8 @@ class Kernel:
         else:
             self.home = paths.CACHE
         self.tree = Tree(self.base, self.home / "tree", repo)
-        self._key = paths.digest(buildroot.key(), str(self.base), source.version(self.base))
+        compilers = sorted(buildroot.versions(COMPILERS).items())
+        self._key = paths.digest(str(compilers), str(self.base), source.version(self.base))
 
     @property
     def lock_name(self):
