@@ -14,8 +14,9 @@ from . import paths
 from .errors import HarnessError
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Made anew in every sandbox, not taken from the build root.
-FRESH = {"dev", "proc", "sys", "tmp", "run", "root", "home"}
+# Empty in every sandbox, so that a repo or a cache may be anywhere in them.
+FRESH = ("tmp", "run", "root", "home", "opt", "srv", "mnt", "media", "var/tmp", "var/cache")
+VIRTUAL = ("dev", "proc", "sys")
 # What the host's environment may say to a command in the build root.
 KEEP = {"TERM", "COLORTERM", "NO_COLOR", "CI", "SSH_AUTH_SOCK", "SOURCE_DATE_EPOCH", "V",
         "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
@@ -48,16 +49,10 @@ def command(argv, *, root=None, writable=(), cwd=None, binds=()):
     if not root.is_dir():
         raise HarnessError("there is no build root yet; make one with `make root`")
     argv_bwrap = ["bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent",
-                  "--tmpfs", "/"]
-    for entry in sorted(root.iterdir()):
-        inside = "/" + entry.name
-        if entry.is_symlink():
-            argv_bwrap += ["--symlink", os.readlink(entry), inside]
-        elif entry.name not in FRESH:
-            argv_bwrap += ["--ro-bind", str(entry), inside]
-    argv_bwrap += ["--dev", "/dev", "--proc", "/proc", "--ro-bind", "/sys", "/sys"]
-    for fresh in ("/tmp", "/var/tmp", "/run", "/root", "/home"):
-        argv_bwrap += ["--tmpfs", fresh]
+                  "--tmpfs", "/", *_root_folders(root),
+                  "--dev", "/dev", "--proc", "/proc", "--ro-bind", "/sys", "/sys"]
+    for fresh in FRESH:
+        argv_bwrap += ["--tmpfs", f"/{fresh}"]
     argv_bwrap += ["--dev-bind-try", "/dev/kvm", "/dev/kvm",
                    "--ro-bind", "/etc/ssl/certs", "/etc/ssl/certs"]
     # The host's certificates may be links to elsewhere on the host.
@@ -66,14 +61,24 @@ def command(argv, *, root=None, writable=(), cwd=None, binds=()):
                    "/usr/local/share/ca-certificates"]
     if os.path.exists("/etc/resolv.conf"):
         argv_bwrap += ["--ro-bind", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf"]
-    # Worktrees and clones with alternates keep their objects elsewhere, and
-    # sibling folders are often wanted: show the repo's parent read-only.
-    argv_bwrap += ["--ro-bind", str(paths.REPO.parent), str(paths.REPO.parent)]
     for folder in (paths.REPO, paths.CACHE, *map(Path, writable)):
         argv_bwrap += ["--bind", str(folder), str(folder)]
     argv_bwrap += map(str, binds)
     where = Path(cwd or os.getcwd())
-    shown = (paths.REPO.parent, paths.CACHE, *map(Path, writable))
+    shown = (paths.REPO, paths.CACHE, *map(Path, writable))
     inside = where == Path("/") or any(where == folder or folder in where.parents for folder in shown)
     argv_bwrap += ["--chdir", str(where if inside else paths.REPO), "--"]
     return argv_bwrap + [str(word) for word in argv]
+
+
+def _root_folders(root):
+    """Words that show the build root's top, and /var's, folder by folder."""
+    words = []
+    for folder in (root, root / "var"):
+        for entry in sorted(folder.iterdir()):
+            inside = str(entry.relative_to(root))
+            if entry.is_symlink():
+                words += ["--symlink", os.readlink(entry), f"/{inside}"]
+            elif inside != "var" and inside not in FRESH + VIRTUAL:
+                words += ["--ro-bind", str(entry), f"/{inside}"]
+    return words
