@@ -59,8 +59,6 @@ def setup(mtu, rx_queues, server=SERVER, client=CLIENT):
         run(f"ip link set dev {name} down")
         run(f"ip link set dev {name} netns {end.ns} name {end.ifname}")
         end.run("ip link set dev lo up")
-        # duplicate address detection would keep the IPv6 addresses tentative
-        end.run("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")
         end.run(f"ip link set dev {end.ifname} mtu {mtu} up")
         for version, address in end.address.items():
             end.run(f"ip -{version} address add {address}/{PREFIX_LENGTH[version]} "
