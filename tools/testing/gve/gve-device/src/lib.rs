@@ -17,6 +17,7 @@
 //! | [`irq`] | notification blocks: armed and pending |
 //! | [`stats`], [`anomaly`] | what happened, and what should not have |
 //! | [`fault`] | what goes wrong on request |
+//! | [`record`] | what guest and device did, to be replayed |
 //!
 //! Everything that comes from the guest is taken once, checked, and counted
 //! as an [`anomaly`] if it makes no sense; none of it can make the device
@@ -31,6 +32,7 @@ pub mod irq;
 pub mod memory;
 pub mod offload;
 pub mod port;
+pub mod record;
 pub mod registers;
 pub mod rx;
 pub mod stats;

@@ -3,11 +3,13 @@
 
 use crate::dma::DmaMap;
 use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELL_BAR, MSIX_BAR, MsixLayout, REGISTER_BAR};
+use crate::record::Recorder;
 use crate::timer::Timer;
 use crate::vectors::Vectors;
 use gve_device::config::BAR_BYTES;
 use gve_device::memory::NoMemory;
-use gve_device::{Hub, InterruptSink, Port};
+use gve_device::record::{Access, RecordedInterrupts, RecordedMemory};
+use gve_device::{GuestMemory, Hub, InterruptSink, Port};
 use gve_net::PortId;
 use std::fs::File;
 use std::io;
@@ -68,10 +70,19 @@ pub fn irqs(vectors: u32) -> Vec<IrqInfo> {
         .collect()
 }
 
+/// What all ports have in common.
+pub struct Machine {
+    /// The ports and what joins them.
+    pub hub: Arc<Hub>,
+    /// Told when something is due.
+    pub timer: Arc<Timer>,
+    /// Told of everything, if anybody wants to know.
+    pub recorder: Option<Arc<Recorder>>,
+}
+
 /// One port, as its client sees it.
 pub struct Backend {
-    hub: Arc<Hub>,
-    timer: Arc<Timer>,
+    machine: Machine,
     id: PortId,
     port: Arc<Port>,
     config: ConfigSpace,
@@ -82,18 +93,18 @@ pub struct Backend {
 
 impl Backend {
     /// A port as after power on, with nothing mapped.
-    pub fn new(
-        hub: Arc<Hub>,
-        timer: Arc<Timer>,
-        id: PortId,
-        port: Arc<Port>,
-        msix: MsixLayout,
-    ) -> Backend {
+    pub fn new(machine: Machine, id: PortId, port: Arc<Port>, msix: MsixLayout) -> Backend {
         let vectors = Arc::new(Vectors::new(msix.vectors));
-        port.connect_interrupts(vectors.clone());
+        port.connect_interrupts(match &machine.recorder {
+            None => vectors.clone(),
+            Some(recorder) => Arc::new(RecordedInterrupts {
+                inner: vectors.clone(),
+                port: id,
+                log: recorder.clone(),
+            }),
+        });
         Backend {
-            hub,
-            timer,
+            machine,
             id,
             port,
             config: ConfigSpace::new(msix),
@@ -107,21 +118,54 @@ impl Backend {
     pub fn disconnect(&mut self) {
         self.port.set_memory(Arc::new(NoMemory));
         self.vectors.clear();
-        self.port.reset();
+        self.reset_port();
         self.dma.clear();
         self.config = ConfigSpace::new(self.msix);
     }
 
     fn remap(&mut self) -> io::Result<()> {
-        self.port.set_memory(Arc::new(self.dma.memory()?));
+        let memory: Arc<dyn GuestMemory> = Arc::new(self.dma.memory()?);
+        self.port.set_memory(match &self.machine.recorder {
+            None => memory,
+            Some(recorder) => Arc::new(RecordedMemory {
+                inner: memory,
+                port: self.id,
+                log: recorder.clone(),
+            }),
+        });
         Ok(())
+    }
+
+    fn reset_port(&self) {
+        self.access(|| Access::Reset, |_| self.port.reset());
+    }
+
+    /// Does what the guest asks for, and has it written down.
+    fn access<R>(&self, what: impl FnOnce() -> Access, act: impl FnOnce(Instant) -> R) -> R {
+        let now = Instant::now();
+        let Some(recorder) = &self.machine.recorder else {
+            return act(now);
+        };
+        let _turn = recorder.turn();
+        recorder.guest(self.id, now, what());
+        act(now)
+    }
+
+    fn read_registers(&self, offset: u64, data: &mut [u8]) {
+        let recorder = self.machine.recorder.as_deref();
+        let _turn = recorder.map(Recorder::turn);
+        self.port.read_registers(offset, data);
+        if let Some(recorder) = recorder {
+            let access = Access::ReadRegister(offset, data.to_vec());
+            recorder.guest(self.id, Instant::now(), access);
+        }
     }
 }
 
 impl ServerBackend for Backend {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> io::Result<()> {
         match region {
-            REGISTER_BAR => self.port.read_registers(offset, data),
+            REGISTER_BAR => self.read_registers(offset, data),
             VFIO_PCI_CONFIG_REGION_INDEX => self.config.read(offset, data),
             // Doorbells are only written, and the client keeps the MSI-X
             // table and its pending bits itself.
@@ -135,19 +179,23 @@ impl ServerBackend for Backend {
         tracing::trace!(port = self.id, region, offset, ?data, "write");
         match region {
             DOORBELL_BAR => {
-                let due = self
-                    .hub
-                    .write_doorbell(self.id, offset, data, Instant::now());
-                self.timer.schedule(due);
+                let due = self.access(
+                    || Access::Doorbell(offset, data.to_vec()),
+                    |now| self.machine.hub.write_doorbell(self.id, offset, data, now),
+                );
+                self.machine.timer.schedule(due);
             }
             REGISTER_BAR => {
-                let todo = self.port.write_registers(offset, data, Instant::now());
-                self.timer.schedule(todo.tick);
+                let todo = self.access(
+                    || Access::Register(offset, data.to_vec()),
+                    |now| self.port.write_registers(offset, data, now),
+                );
+                self.machine.timer.schedule(todo.tick);
             }
             VFIO_PCI_CONFIG_REGION_INDEX => {
                 let reset = self.config.write(offset, data);
                 if reset {
-                    self.port.reset();
+                    self.reset_port();
                 }
             }
             _ => {}
@@ -197,7 +245,7 @@ impl ServerBackend for Backend {
 
     fn reset(&mut self) -> io::Result<()> {
         tracing::debug!(port = self.id, "bus reset");
-        self.port.reset();
+        self.reset_port();
         self.config = ConfigSpace::new(self.msix);
         Ok(())
     }

@@ -76,6 +76,12 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
 
+    /// Write down all that crosses between guest and device, one JSON object a line
+    ///
+    /// For tests that replay it; slow, and big. Ports take turns meanwhile.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
     /// Create this file once every socket is listening
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -11,11 +11,13 @@
 //! | [`vectors`] | MSI-X vectors: event file descriptors |
 //! | [`timer`] | the thread that lets time pass for the device |
 //! | [`stats`] | counters, to a file |
+//! | [`record`] | all that crosses between guest and device, to a file |
 
 mod backend;
 mod cli;
 mod dma;
 mod pci;
+mod record;
 mod server;
 mod stats;
 mod timer;

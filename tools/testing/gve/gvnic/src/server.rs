@@ -5,9 +5,10 @@
 //! to and including the delivery to another port; one more thread runs what
 //! is due by time. The main thread waits for all of them to end.
 
-use crate::backend::{self, Backend};
+use crate::backend::{self, Backend, Machine};
 use crate::cli::{Options, Topology, mac_of};
 use crate::pci::MsixLayout;
+use crate::record::Recorder;
 use crate::stats;
 use crate::timer::Timer;
 use gve_device::fault::{FaultSet, SpecError};
@@ -81,6 +82,15 @@ impl Drop for Sockets {
 /// Serves until there is nothing left to serve.
 pub fn serve(options: &Options) -> Result<(), ServeError> {
     let hub = Arc::new(build(options)?);
+    let recorder = match &options.record {
+        None => None,
+        Some(path) => Some(Arc::new(Recorder::create(path).map_err(|error| {
+            ServeError::Write {
+                path: path.clone(),
+                error,
+            }
+        })?)),
+    };
     let timer = Arc::new(Timer::default());
     let (sender, receiver) = channel();
     watch_signals(sender.clone())?;
@@ -95,14 +105,19 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
         listeners.push(listener);
     }
     {
-        let (timer, hub) = (timer.clone(), hub.clone());
+        let (timer, hub, recorder) = (timer.clone(), hub.clone(), recorder.clone());
         thread::Builder::new()
             .name("timer".into())
-            .spawn(move || timer.run(&hub))?;
+            .spawn(move || timer.run(&hub, recorder.as_deref()))?;
     }
     let layout = MsixLayout::new(2 * u32::from(options.queues) + 1);
     for ((id, listener), port) in listeners.into_iter().enumerate().zip(hub.ports()) {
-        let backend = Backend::new(hub.clone(), timer.clone(), id, port.clone(), layout);
+        let machine = Machine {
+            hub: hub.clone(),
+            timer: timer.clone(),
+            recorder: recorder.clone(),
+        };
+        let backend = Backend::new(machine, id, port.clone(), layout);
         let (sender, persist) = (sender.clone(), options.persist);
         thread::Builder::new()
             .name(format!("port {id}"))
@@ -117,6 +132,9 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
     tracing::info!(ports = options.sockets.len(), "listening");
     wait(&receiver, options, &hub);
     write_stats(&hub, options.stats.as_deref());
+    if let Some(Err(error)) = recorder.map(|recorder| recorder.flush()) {
+        tracing::warn!(%error, "recording is incomplete");
+    }
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 //! The thread that lets time pass for the device. It sleeps for as long as
 //! nothing is due.
 
+use crate::record::Recorder;
 use gve_device::Hub;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 /// When something is due next.
@@ -48,10 +49,15 @@ impl Timer {
     }
 
     /// Runs for as long as the process does.
-    pub fn run(&self, hub: &Arc<Hub>) -> ! {
+    pub fn run(&self, hub: &Hub, recorder: Option<&Recorder>) -> ! {
         loop {
             self.wait();
-            self.schedule(hub.tick(Instant::now()));
+            let _turn = recorder.map(Recorder::turn);
+            let now = Instant::now();
+            if let Some(recorder) = recorder {
+                recorder.tick(now);
+            }
+            self.schedule(hub.tick(now));
         }
     }
 }
