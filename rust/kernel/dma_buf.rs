@@ -67,8 +67,8 @@ impl DmaBuf {
     /// What the exporter says, `ENOMEM`.
     pub fn attach(self, dev: &Device) -> Result<Attachment> {
         // SAFETY: Both pointers are valid.
-        let raw =
-            from_err_ptr(unsafe { bindings::dma_buf_attach(self.ptr.as_ptr(), dev.as_raw()) })?;
+        let raw = unsafe { bindings::dma_buf_attach(self.ptr.as_ptr(), dev.as_raw()) };
+        let raw = from_err_ptr(raw)?;
         // INVARIANT: `dma_buf_attach` returned a valid attachment of `self` to `dev`.
         Ok(Attachment {
             raw: NonNull::new(raw).ok_or(EINVAL)?,

@@ -54,8 +54,9 @@ impl<'a> Request<'a> {
     /// Where to say what is wrong.
     pub fn extack(&self) -> ExtAck<'a> {
         // SAFETY: The request is valid.
+        let raw = unsafe { (*self.info).extack };
         ExtAck {
-            raw: unsafe { (*self.info).extack },
+            raw,
             _ack: PhantomData,
         }
     }
