@@ -321,6 +321,35 @@ fn rss_is_configured_and_read_back() {
 }
 
 #[test]
+fn default_table_does_not_notice_a_restart() {
+    let (_, mut receiver, _, _) = pair(&[], &[0, 1, 2]);
+    let at = receiver.scratch();
+    let query = QueryRss {
+        available: 4096.into(),
+        address: at.into(),
+    };
+    let table = |receiver: &mut Driver| {
+        receiver.passes(Opcode::QueryRss, &query);
+        let mut raw = vec![0; 512];
+        receiver.memory.read(at + 48, &mut raw).unwrap();
+        raw
+    };
+    let before = table(&mut receiver);
+    for id in [2, 1] {
+        receiver.destroy_rx(id);
+        assert_eq!(table(&mut receiver), before);
+        receiver.create_rx(id, true);
+        assert_eq!(table(&mut receiver), before);
+    }
+    // Fewer queues after all were closed are another matter.
+    for id in 0..3 {
+        receiver.destroy_rx(id);
+    }
+    receiver.create_rx(0, true);
+    assert_eq!(table(&mut receiver), vec![0; 512]);
+}
+
+#[test]
 fn reset_forgets_everything() {
     let (sender, mut receiver, mut tx, mut rx) = pair(&[], &[0, 1]);
     add_rule(&mut receiver, 0, port_rule(1, 1), 0);

@@ -254,6 +254,17 @@ mod tests {
     }
 
     #[test]
+    fn fragments_of_other_protocols_have_no_transport_either() {
+        for protocol in [50, 132] {
+            let mut frame = tcp(&[], b"payload");
+            frame[23] = protocol;
+            assert!(matches!(Layout::parse(&frame).l4, L4::Esp | L4::Sctp));
+            frame[20] |= 0x20;
+            assert_eq!(Layout::parse(&frame).l4, L4::Other);
+        }
+    }
+
+    #[test]
     fn destination_options_are_noted() {
         let mut frame = vec![0; 14];
         frame[12..14].copy_from_slice(&[0x86, 0xdd]);

@@ -355,3 +355,19 @@ fn ring_that_is_too_small_for_the_frame() {
     assert_eq!(bench.counters.over_mru, 1);
     assert!(bench.queue.backlog.is_empty());
 }
+
+#[test]
+fn buffers_that_are_smaller_than_the_headers() {
+    let mut bench = Bench::new(0, 0, 0);
+    bench.queue.config.packet_buffer = 16;
+    let frame = tcp(12, 100);
+    bench.post(ENTRIES - 1);
+    assert_ne!(bench.deliver(&frame), 0);
+    let received = bench.receive().unwrap();
+    assert_eq!(received.payload, frame);
+    assert_eq!(received.buffers, frame.len().div_ceil(16));
+    // Nothing was written behind the end of a buffer.
+    let mut raw = [9; 4];
+    bench.memory.read(DATA + 16, &mut raw).unwrap();
+    assert_eq!(raw, [0; 4]);
+}
