@@ -39,6 +39,8 @@ class Kernel:
         self.tree = Tree(self.base, self.home / "tree", repo)
         compilers = sorted(buildroot.versions(COMPILERS).items())
         self._key = paths.digest(str(compilers), str(self.base), source.version(self.base))
+        # A new build root has new time stamps, which ccache would go by.
+        self._ccache_check = f"string:{paths.digest(str(compilers))}"
 
     @property
     def lock_name(self):
@@ -57,7 +59,7 @@ class Kernel:
                 f"-j{os.cpu_count()}", *extra, *targets]
         # ccache by its links in PATH: kbuild hands HOSTCC to rustc as one word.
         env = sandbox.environment(PATH=f"/usr/lib/ccache:{sandbox.PATH}", KBUILD_BUILD_USER="devmem", KBUILD_BUILD_HOST="devmem",
-                                  KBUILD_BUILD_TIMESTAMP="1970-01-01", CCACHE_MAXSIZE="4G",
+                                  KBUILD_BUILD_TIMESTAMP="1970-01-01", CCACHE_MAXSIZE="4G", CCACHE_COMPILERCHECK=self._ccache_check,
                                   KCONFIG_ALLCONFIG=self.objects(variant) / "fragment")
         return stage.run(sandbox.command(line, writable=(self.home,)),
                          log=log or f"kernel-{variant}", env=env)
