@@ -164,6 +164,12 @@ impl FaultSet {
         })
     }
 
+    /// Other faults from now on; what took effect so far stays counted.
+    pub fn replace(&mut self, other: FaultSet) {
+        let hits = std::mem::take(&mut self.hits);
+        *self = FaultSet { hits, ..other };
+    }
+
     /// How often each fault took effect.
     pub fn hits(&self) -> &BTreeMap<&'static str, u64> {
         &self.hits

@@ -108,6 +108,16 @@ impl Port {
         self.lock().interrupts.connect(sink);
     }
 
+    /// Other faults from now on. Those that wait for the device to be opened
+    /// do not have to if it is.
+    pub fn set_faults(&self, faults: FaultSet, now: Instant) {
+        let mut state = self.lock();
+        state.faults.replace(faults);
+        if state.opened {
+            state.faults.opened(now);
+        }
+    }
+
     /// Reads from BAR 0.
     pub fn read_registers(&self, offset: u64, into: &mut [u8]) {
         let mut state = self.lock();

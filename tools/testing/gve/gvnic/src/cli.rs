@@ -96,6 +96,14 @@ pub struct Options {
     #[arg(long = "fault", value_name = "NAME[=KEY=VALUE,...]")]
     pub faults: Vec<FaultSpec>,
 
+    /// Take further faults from this file, while the device runs
+    ///
+    /// One fault a line, as after --fault. Whenever the file changes, its
+    /// faults take the place of those it named before, and start counting
+    /// anew; FILE.applied then has the same content, or a line with an error.
+    #[arg(long, value_name = "FILE")]
+    pub fault_file: Option<PathBuf>,
+
     /// Where the randomness of faults starts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,

@@ -10,12 +10,14 @@
 //! | [`dma`] | the guest's memory, from the file descriptors it came in |
 //! | [`vectors`] | MSI-X vectors: event file descriptors |
 //! | [`timer`] | the thread that lets time pass for the device |
+//! | [`orders`] | faults that come while the device runs |
 //! | [`stats`] | counters, to a file |
 //! | [`record`] | all that crosses between guest and device, to a file |
 
 mod backend;
 mod cli;
 mod dma;
+mod orders;
 mod pci;
 mod record;
 mod server;

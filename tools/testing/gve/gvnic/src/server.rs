@@ -7,6 +7,7 @@
 
 use crate::backend::{self, Backend, Machine};
 use crate::cli::{Options, Topology, mac_of};
+use crate::orders::Orders;
 use crate::pci::MsixLayout;
 use crate::record::Recorder;
 use crate::stats;
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use vfio_user::Server;
 
@@ -109,6 +110,13 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
         thread::Builder::new()
             .name("timer".into())
             .spawn(move || timer.run(&hub, recorder.as_deref()))?;
+    }
+    if let Some(path) = &options.fault_file {
+        let orders = Orders::new(path, options.seed, options.faults.clone());
+        let (timer, hub) = (timer.clone(), hub.clone());
+        thread::Builder::new()
+            .name("orders".into())
+            .spawn(move || orders.watch(&hub, || timer.schedule(Some(Instant::now()))))?;
     }
     let layout = MsixLayout::new(2 * u32::from(options.queues) + 1);
     for ((id, listener), port) in listeners.into_iter().enumerate().zip(hub.ports()) {

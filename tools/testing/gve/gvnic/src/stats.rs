@@ -15,8 +15,7 @@ struct Report {
     ports: Vec<PortCounters>,
 }
 
-/// Writes the counters of all ports. Whoever reads the file sees either this
-/// report or the one before, whole.
+/// Writes the counters of all ports.
 pub fn write(hub: &Hub, path: &Path) -> io::Result<()> {
     let report = Report {
         unreachable: hub.unreachable(),
@@ -24,8 +23,14 @@ pub fn write(hub: &Hub, path: &Path) -> io::Result<()> {
     };
     let mut text = serde_json::to_vec_pretty(&report)?;
     text.push(b'\n');
+    replace(path, &text)
+}
+
+/// Writes a file so that whoever reads it sees either the old content or the
+/// new one, whole.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    fs::write(&name, text)?;
+    fs::write(&name, content)?;
     fs::rename(&name, path)
 }
