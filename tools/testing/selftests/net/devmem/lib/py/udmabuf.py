@@ -34,10 +34,11 @@ class Udmabuf:
             fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             dev = os.open(UDMABUF_DEV, os.O_RDWR | os.O_CLOEXEC)
             try:
-                self.fd = fcntl.ioctl(dev, UDMABUF_CREATE,
-                                      UDMABUF_ARGS.pack(memfd,
-                                                        UDMABUF_FLAGS_CLOEXEC,
-                                                        0, size))
+                # for an immutable argument ioctl() would not return the fd
+                args = bytearray(UDMABUF_ARGS.pack(memfd,
+                                                   UDMABUF_FLAGS_CLOEXEC,
+                                                   0, size))
+                self.fd = fcntl.ioctl(dev, UDMABUF_CREATE, args)
             finally:
                 os.close(dev)
         finally:
