@@ -301,11 +301,11 @@ impl Port {
         if actions.link.is_some() || actions.request_reset {
             state.interrupts.raise_management(&mut state.faults);
         }
-        state.interrupts.tick(now, &mut state.faults);
+        let interrupts = state.interrupts.tick(now, &mut state.faults);
         state.tick_report(now);
         Tick {
             frames: std::mem::take(&mut actions.frames),
-            next: state.deadline_with_interrupts(now),
+            next: [state.deadline(), interrupts].into_iter().flatten().min(),
         }
     }
 
@@ -413,10 +413,5 @@ impl State {
     fn deadline(&self) -> Option<Instant> {
         let report = self.report.as_ref().map(StatsReport::next);
         [self.faults.deadline(), report].into_iter().flatten().min()
-    }
-
-    fn deadline_with_interrupts(&mut self, now: Instant) -> Option<Instant> {
-        let interrupts = self.interrupts.tick(now, &mut self.faults);
-        [self.deadline(), interrupts].into_iter().flatten().min()
     }
 }

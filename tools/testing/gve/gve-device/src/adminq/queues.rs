@@ -83,7 +83,7 @@ impl State {
         // every queue on close, also one whose restart failed.
         let queue = self.tx.get_mut(usize::from(id)).and_then(Option::take);
         if let Some(queue) = queue {
-            self.interrupts.clear(queue.block());
+            self.leave_block(queue.block());
         }
         Ok(())
     }
@@ -92,12 +92,22 @@ impl State {
         let id = self.queue_id(request.queue_id.get())?;
         let queue = self.rx.get_mut(usize::from(id)).and_then(Option::take);
         if let Some(queue) = queue {
-            self.interrupts.clear(queue.block());
+            self.leave_block(queue.block());
         }
         if self.rx.iter().all(Option::is_none) {
             self.rx_spread = 0;
         }
         Ok(())
+    }
+
+    /// A queue is gone. What is pending on its block goes with it, unless
+    /// another queue shares the block.
+    fn leave_block(&mut self, block: u32) {
+        let shared = self.tx.iter().flatten().any(|queue| queue.block() == block)
+            || self.rx.iter().flatten().any(|queue| queue.block() == block);
+        if !shared {
+            self.interrupts.clear(block);
+        }
     }
 
     fn queue_id(&self, raw: u32) -> Result<u16, Refusal> {

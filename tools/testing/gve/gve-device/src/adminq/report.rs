@@ -43,22 +43,21 @@ impl State {
         Ok(())
     }
 
-    /// Writes the report if it is due. Returns when it is due next.
-    pub(crate) fn tick_report(&mut self, now: Instant) -> Option<Instant> {
-        let mut report = self.report?;
-        if report.next <= now {
-            report.next = now + PERIOD;
-            let queues: Vec<u32> = (0..)
-                .zip(&self.rx)
-                .filter(|(_, queue)| queue.is_some())
-                .map(|(id, _)| id)
-                .collect();
-            if let Err(error) = self.write_report(&mut report, &queues) {
-                self.anomalies.note(Anomaly::DmaWrite, error);
-            }
-            self.report = Some(report);
+    /// Writes the report if it is due.
+    pub(crate) fn tick_report(&mut self, now: Instant) {
+        let Some(mut report) = self.report.filter(|report| report.next <= now) else {
+            return;
+        };
+        report.next = now + PERIOD;
+        let queues: Vec<u32> = (0..)
+            .zip(&self.rx)
+            .filter(|(_, queue)| queue.is_some())
+            .map(|(id, _)| id)
+            .collect();
+        if let Err(error) = self.write_report(&mut report, &queues) {
+            self.anomalies.note(Anomaly::DmaWrite, error);
         }
-        Some(report.next)
+        self.report = Some(report);
     }
 
     fn write_report(

@@ -60,8 +60,11 @@ pub const RESET_REQUEST: Entry = Entry {
     },
 };
 
+/// A year: as good as never, and no point in time is out of reach.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn millis(value: Option<u64>, default: u64) -> Duration {
-    Duration::from_millis(value.unwrap_or(default))
+    Duration::from_millis(value.unwrap_or(default)).min(LONGEST)
 }
 
 struct StuckQueue {

@@ -6,6 +6,9 @@ use bytes::Bytes;
 use gve_net::Frame;
 use std::time::{Duration, Instant};
 
+/// A frame that is held longer is of no use to anyone.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
 /// See its summary.
 pub const DROP: Entry = Entry {
     name: "drop",
@@ -54,7 +57,8 @@ pub const REORDER: Entry = Entry {
     build: |arguments, rng| {
         Ok(Box::new(Reorder {
             by: arguments.number("by")?.unwrap_or(3),
-            hold: Duration::from_millis(arguments.number("hold-ms")?.unwrap_or(5)),
+            hold: Duration::from_millis(arguments.number("hold-ms")?.unwrap_or(5))
+                .min(LONGEST_HOLD),
             pick: Pick {
                 min_len: arguments.number("min-len")?.unwrap_or(0),
                 trigger: Trigger::take(arguments, rng)?,
