@@ -24,6 +24,7 @@ from .errors import HarnessError
 GUEST = """\
 cd {repo}
 export HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 RESULTS={results}
+export DEVMEM_CACHE={cache}
 export PATH={path}
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
@@ -110,7 +111,7 @@ def _prepare(guest):
     shutil.rmtree(guest.results, ignore_errors=True)
     guest.results.mkdir(parents=True)
     script = GUEST.format(
-        repo=shlex.quote(str(paths.REPO)), results=shlex.quote(str(guest.results)),
+        repo=shlex.quote(str(paths.REPO)), cache=shlex.quote(str(paths.CACHE)), results=shlex.quote(str(guest.results)),
         path=sandbox.PATH,
         commands="\n".join(f"run {name} {shlex.join(map(str, argv))}"
                            for name, argv in guest.commands))

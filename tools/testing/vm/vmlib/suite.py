@@ -33,4 +33,4 @@ def _in_guest(record, built, image):
         with built.locked(stage):
             selftests = userspace.base_selftests(stage, built, kernelbuild.VARIANT)
         record.add("guest programs", "the base's selftests", "pass")
-    guest.check(record, image, selftests)
+    guest.check(record, image, built, selftests)

@@ -7,57 +7,65 @@ from ..errors import HarnessError
 PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
 TIMEOUT = 1500  # seconds
+SPLIT_LATE = 64  # bytes of payload that the model leaves with the headers
+# Profile of test.py: what the device model is asked for, and told to the tests.
+PROFILES = {
+    "default": (model.Options(), ()),
+    "late-split": (model.Options(split_late=SPLIT_LATE), ("--split-late", SPLIT_LATE)),
+}
 
 
-def check(report, image, base_selftests):
-    """Boot twice: KUnit and kselftests, then the transfer."""
-    outcome = _selftests(report, image, base_selftests)
-    if outcome:
-        _kunit(report, outcome)
+def check(report, image, kernel, base_selftests):
+    """One boot a profile of kselftests, KUnit in the first, then the transfer."""
+    places = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}"]
+    for profile, (options, arguments) in PROFILES.items():
+        outcome = _selftests(report, image, profile, options, [*places, "python3", PROGRAM,
+                                                               "--profile", profile, *arguments])
+        if profile == "default":
+            _kunit(report, outcome)
     _transfer(report, image)
 
 
-def _selftests(report, image, base_selftests):
-    out = paths.BUILD / "guest-test"
-    tests = boot.Guest(
-        image=image, results=out, nics=model.Options(), timeout=TIMEOUT,
-        commands=[("test", ["env", f"BASE_SELFTESTS={base_selftests}", "python3", PROGRAM,
-                            "--out", out])])
+def _selftests(report, image, profile, options, command):
+    """Boot and run the kselftests of a profile; returns the Outcome, or None."""
+    label = f"kselftests {profile}"
+    out = paths.BUILD / f"guest-{profile}"
+    tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
+                       commands=[("test", [*command, "--out", out])])
     outcome = None
-    with report.stage("kselftests") as stage:
+    with report.stage(label) as stage:
         stage.note(boot.accelerator())
         outcome = boot.run(tests, stage.tick)
-        for record in sorted(out.glob("*.tap")):
+        records = sorted(out.glob("*.tap"))
+        for record in records:
             cases = tap.parse(record.read_text(errors="replace"), record.stem)
-            report.add_all("kselftests", cases)
+            report.add_all(label, cases)
             if not cases:
-                report.add("kselftests", record.stem, "fail", "it printed no result")
-        if outcome.status["test"] is None:
-            boot.require(outcome, tests)
-        if not list(out.glob("*.tap")):
-            raise HarnessError(f"no *.tap in {out}")
-        _status(report, outcome)
+                report.add(label, record.stem, "fail", "it printed no result")
+        boot.require(outcome, tests)
+        if not records:
+            log = (out / "test.log").read_text(errors="replace")
+            raise HarnessError(f"no *.tap in {out}\n{log[-2000:]}")
+        _status(report, label, outcome)
         reports = klog.reports(outcome.log)
-        report.add("kselftests", "kernel log", "fail" if reports else "pass", "\n".join(reports))
+        report.add(label, "kernel log", "fail" if reports else "pass", "\n".join(reports))
     return outcome
 
 
-def _status(report, outcome):
+def _status(report, label, outcome):
     """The program's exit status has to agree with what its tests said."""
     status = outcome.status["test"]
-    failed = report.count("fail", "kselftests")
+    failed = report.count("fail", label)
     if bool(status) != bool(failed):
-        report.add("kselftests", "test.py", "fail",
-                   f"exit status {status}, but {failed} tests failed")
+        report.add(label, "test.py", "fail", f"exit status {status}, but {failed} tests failed")
 
 
 def _kunit(report, outcome):
     with report.stage("kunit"):
-        lines = outcome.console.splitlines()
+        lines = outcome.console.splitlines() if outcome else []
         start = next((number for number, line in enumerate(lines) if "KTAP version" in line), None)
         if start is None:
             raise HarnessError("no KTAP on the console: KUnit did not run")
-        # Only what the kernel printed while it booted; programs print TAP too.
         report.add_all("kunit", tap.parse("\n".join(lines[start:]), "kunit"))
 
 
