@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(long, value_name = "FRAMES", default_value_t = 8192)]
     pub backlog: usize,
 
-    /// Address of port 0; the last byte counts up from port to port
+    /// Address of port 0; the address counts up from port to port
     #[arg(long, value_name = "MAC", default_value = "02:1a:e0:00:00:00", value_parser = mac)]
     pub mac_base: MacAddress,
 

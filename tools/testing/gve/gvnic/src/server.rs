@@ -149,15 +149,18 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
 fn build(options: &Options) -> Result<Hub, ServeError> {
     let mut ports = Vec::new();
     for id in 0..options.sockets.len() {
+        let usual = DeviceConfig::default();
         let config = DeviceConfig {
             mac: mac_of(options.mac_base, id),
             queues: options.queues,
             max_mtu: options.mtu,
             ring_max: options.ring_max,
             ring_default: options.ring_default.min(options.ring_max),
+            tx_ring_min: usual.tx_ring_min.min(options.ring_max),
+            rx_ring_min: usual.rx_ring_min.min(options.ring_max),
             split_late: options.split_late,
             backlog: options.backlog,
-            ..DeviceConfig::default()
+            ..usual
         };
         let faults = FaultSet::build(&options.faults, id, options.seed)?;
         ports.push(Arc::new(Port::new(id, config, faults)));
