@@ -43,7 +43,7 @@ def _build_selftests(stage, kernel, variant, installed):
         paths.remove_tree(folder)
     work.mkdir()
     for name in ("tools", "scripts", "include", "Documentation/netlink", "arch/x86/include",
-                 "Makefile", "Kbuild"):
+                 "MAINTAINERS", "Makefile", "Kbuild"):
         target = work / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (kernel.base / name).is_dir():
