@@ -7,7 +7,8 @@ from vmlib import kconfig
 
 class Kconfig(unittest.TestCase):
     def test_later_fragment_wins(self):
-        merged = kconfig.merge(["# text\nCONFIG_A=y\nCONFIG_B=n\n", "CONFIG_A=n\nCONFIG_C=\"x y\"\n"])
+        merged = kconfig.merge(["# text\nCONFIG_A=y\nCONFIG_B=n\n",
+                                "CONFIG_A=n\nCONFIG_C=\"x y\"\n"])
         self.assertEqual(kconfig.parse(merged),
                          {"CONFIG_A": "n", "CONFIG_B": "n", "CONFIG_C": '"x y"'})
 

@@ -111,7 +111,8 @@ def _prepare(guest):
     shutil.rmtree(guest.results, ignore_errors=True)
     guest.results.mkdir(parents=True)
     script = GUEST.format(
-        repo=shlex.quote(str(paths.REPO)), cache=shlex.quote(str(paths.CACHE)), results=shlex.quote(str(guest.results)),
+        repo=shlex.quote(str(paths.REPO)), cache=shlex.quote(str(paths.CACHE)),
+        results=shlex.quote(str(guest.results)),
         path=sandbox.PATH,
         commands="\n".join(f"run {name} {shlex.join(map(str, argv))}"
                            for name, argv in guest.commands))

@@ -58,9 +58,12 @@ class Kernel:
         line = ["make", "-C", self.tree.where, f"O={self.objects(variant)}", f"LLVM={LLVM}",
                 f"-j{os.cpu_count()}", *extra, *targets]
         # ccache by its links in PATH: kbuild hands HOSTCC to rustc as one word.
-        env = sandbox.environment(PATH=f"/usr/lib/ccache:{sandbox.PATH}", KBUILD_BUILD_USER="devmem", KBUILD_BUILD_HOST="devmem",
-                                  KBUILD_BUILD_TIMESTAMP="1970-01-01", CCACHE_MAXSIZE="4G", CCACHE_COMPILERCHECK=self._ccache_check,
-                                  KCONFIG_ALLCONFIG=self.objects(variant) / "fragment")
+        env = sandbox.environment(
+            PATH=f"/usr/lib/ccache:{sandbox.PATH}",
+            CCACHE_MAXSIZE="4G", CCACHE_COMPILERCHECK=self._ccache_check,
+            KBUILD_BUILD_USER="devmem", KBUILD_BUILD_HOST="devmem",
+            KBUILD_BUILD_TIMESTAMP="1970-01-01",
+            KCONFIG_ALLCONFIG=self.objects(variant) / "fragment")
         return stage.run(sandbox.command(line, writable=(self.home,)),
                          log=log or f"kernel-{variant}", env=env)
 

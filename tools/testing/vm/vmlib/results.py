@@ -90,4 +90,5 @@ def show(run, problems):
     for problem in problems:
         ui.console.print(f"[red]not good:[/] {problem}")
     if not problems:
-        ui.console.print("[green]good:[/] all payload verified in device memory, nothing left behind")
+        ui.console.print("[green]good:[/] all payload verified in device memory, "
+                         "nothing left behind")

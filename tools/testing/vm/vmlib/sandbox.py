@@ -66,8 +66,8 @@ def command(argv, *, root=None, writable=(), cwd=None, binds=()):
     argv_bwrap += map(str, binds)
     where = Path(cwd or os.getcwd())
     shown = (paths.REPO, paths.CACHE, *map(Path, writable))
-    inside = where == Path("/") or any(where == folder or folder in where.parents for folder in shown)
-    argv_bwrap += ["--chdir", str(where if inside else paths.REPO), "--"]
+    known = where == Path("/") or any(folder in (where, *where.parents) for folder in shown)
+    argv_bwrap += ["--chdir", str(where if known else paths.REPO), "--"]
     return argv_bwrap + [str(word) for word in argv]
 
 

@@ -71,8 +71,8 @@ def _unpack(stage, base):
     wanted = pick(listing)
     folder = paths.CACHE / "deb"
     folder.mkdir(exist_ok=True)
-    stage.run(sandbox.command(["apt-get", *apt, "-q", "download", f"{PACKAGE}={wanted}"], cwd=folder),
-              log="base-download", env=env)
+    download = ["apt-get", *apt, "-q", "download", f"{PACKAGE}={wanted}"]
+    stage.run(sandbox.command(download, cwd=folder), log="base-download", env=env)
     package = next(folder.glob(f"{PACKAGE}_*.deb"))
     scratch = paths.CACHE / f"{base.name}.new"
     paths.remove_tree(scratch)

@@ -78,7 +78,8 @@ class Stage:
                     child.kill()
                     child.wait()
         if status != 0:
-            raise HarnessError(f"{self.name}: exit status {status}\n{tail(log)}\n  whole log: {log}")
+            raise HarnessError(f"{self.name}: exit status {status}\n{tail(log)}\n"
+                               f"  whole log: {log}")
         return log
 
 
