@@ -90,6 +90,14 @@ class Sync(unittest.TestCase):
         self.assertFalse(self.stale("net/Kconfig"))
         self.assertFalse((self.top / "tree/net/new.h").exists())
 
+    def test_fixes_are_for_builds_that_want_them(self):
+        self.patches("a", **{"hook": HOOK, "fixes/mend": ADDS})
+        self.sync()
+        self.assertEqual(self.read("net/new.h"), "new\n")
+        self.assertEqual(self.tree().sync(fixes=False), ["net/new.h"])
+        self.assertFalse((self.top / "tree/net/new.h").exists())
+        self.assertIn("Kconfig.devmem", self.read("net/Kconfig"))
+
     def test_removed_file_vanishes_with_its_folder(self):
         self.sync()
         (self.top / "a/net/core/devmem/lib.rs").unlink()

@@ -39,8 +39,11 @@ def overlay(repo=paths.REPO):
     return wanted
 
 
-def series(repo=paths.REPO):
-    """The patches that patches/series names, in order; none if there is no series."""
+def series(repo=paths.REPO, fixes=True):
+    """The patches that patches/series names, in order; none if there is no series.
+
+    Without `fixes`, those in patches/fixes/ are left out: they mend the base.
+    """
     listing = repo / "patches/series"
     if not listing.is_file():
         return []
@@ -49,7 +52,7 @@ def series(repo=paths.REPO):
     for patch in patches:
         if not patch.is_file():
             raise HarnessError(f"patches/series names {patch.name}, which does not exist")
-    return patches
+    return [patch for patch in patches if fixes or patch.parent.name != "fixes"]
 
 
 def touched(patch_text):
@@ -105,7 +108,7 @@ class Tree:
             return {name: path.read_bytes() if path else None
                     for name, path in self._wanted(Path(scratch)).items()}
 
-    def sync(self, stage=None):
+    def sync(self, stage=None, fixes=True):
         """Make the tree what base, series and repo say; returns paths changed."""
         state = self._read_state()
         if state.get("base") != str(self.base):
@@ -116,7 +119,7 @@ class Tree:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            wanted = self._wanted(scratch)
+            wanted = self._wanted(scratch, fixes)
             # Recorded first: an interrupted sync must not lose track of a file.
             managed = set(state["managed"]) | set(wanted)
             self._write_state(managed)
@@ -126,13 +129,13 @@ class Tree:
             shutil.rmtree(scratch, ignore_errors=True)
         return changed
 
-    def _wanted(self, scratch):
+    def _wanted(self, scratch, fixes=True):
         ours = overlay(self.repo)
         for name in ours:
             if (self.base / name).exists():
                 raise HarnessError(f"the base has a {name} already: change it with a patch in "
                                    "patches/, files of the repo are new files")
-        wanted = patched(self.base, series(self.repo), scratch)
+        wanted = patched(self.base, series(self.repo, fixes), scratch)
         both = sorted(set(ours) & set(wanted))
         if both:
             raise HarnessError(f"both a patch and the repo make {both[0]}")
