@@ -40,7 +40,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Say more (-v) or much more (-vv) on the error output; RUST_LOG overrides.
+    /// Say more (-v) or much more (-vv) on the error output.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 }

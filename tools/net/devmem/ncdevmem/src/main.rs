@@ -17,7 +17,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 
 use args::{Cli, Command};
 
@@ -26,10 +26,13 @@ const EXIT_SETUP: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = ["warn", "debug", "trace"][usize::from(cli.verbose.min(2))];
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let level = match cli.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(level)
         .with_writer(std::io::stderr)
         .init();
 
