@@ -149,12 +149,15 @@ fn read_queues(request: &Request<'_>, dev: &NetDeviceGuard<'_>) -> Result<KVec<u
 
     for nest in request.attrs_of(bindings::NETDEV_A_DMABUF_QUEUES) {
         let index = read_queue(request, dev, nest)?;
+        let place = queues.partition_point(|&known| known < index);
 
-        if !queues.contains(&index) {
-            queues.push(index, GFP_KERNEL)?;
+        if queues.get(place) != Some(&index) {
+            queues.reserve(1, GFP_KERNEL)?;
+            queues
+                .insert_within_capacity(place, index)
+                .map_err(|_| ENOMEM)?;
         }
     }
-    queues.sort_unstable();
     Ok(queues)
 }
 

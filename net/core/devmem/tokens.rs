@@ -14,7 +14,6 @@
 //! allocated outside of the lock. Indices that were given back are used again first, the latest
 //! first.
 
-use core::cmp::min;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     deferred::cond_resched,
@@ -186,15 +185,14 @@ impl<T: ForeignOwnable + Send> TokenTable<T> {
             next: 0,
             end: 0,
         };
-        let want = min(want, BATCH);
 
         loop {
             let mut free = self.free.lock();
-            while reserved.end < want {
+            for place in reserved.indices.iter_mut().take(want.max(1)) {
                 let Some(index) = self.take_index(&mut free) else {
                     break;
                 };
-                reserved.indices[reserved.end] = index;
+                *place = index;
                 reserved.end += 1;
             }
             if reserved.end > 0 {
@@ -320,7 +318,9 @@ impl<T: ForeignOwnable + Send> Releaser<'_, T> {
     }
 
     fn flush(&mut self) {
-        self.table.give_back(&self.indices[..self.len]);
+        if let Some(indices) = self.indices.get(..self.len) {
+            self.table.give_back(indices);
+        }
         self.len = 0;
     }
 }
