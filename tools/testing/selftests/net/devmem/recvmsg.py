@@ -73,7 +73,7 @@ def without_the_flag_short(cfg):
     receiver = Receiver(sock, None, 0)
     receiver.wait_queued(5000)
     dmabuf, binding = cfg.bind(queues=[queue])
-    receiver.rebind(dmabuf, binding.id)
+    receiver.expect(dmabuf, binding.id)
     send(sender, 5000, 5000).finish()
     receiver.wait_queued(10000)
 
@@ -93,7 +93,7 @@ def kinds_do_not_mix(cfg):
     receiver = Receiver(sock, None, 0)
     receiver.wait_queued(5000)
     dmabuf, binding = cfg.bind(queues=[queue])
-    receiver.rebind(dmabuf, binding.id)
+    receiver.expect(dmabuf, binding.id)
     send(sender, 5000, 5000).finish()
     receiver.wait_queued(10000)
 

@@ -112,11 +112,16 @@ class KernelLog:
             lines.append(text.split(";", 1)[-1].split("\n")[0])
 
     def complaints(self):
-        """New messages from the first complaint on; empty if there is none."""
+        """The first new complaint with what follows it; empty if none."""
         lines = self.new_lines()
         for first, line in enumerate(lines):
             if COMPLAINTS.search(line):
-                return lines[first:first + 60]
+                report = []
+                for text in lines[first:first + 60]:
+                    report.append(text)
+                    if "end trace" in text:
+                        break
+                return report
         return []
 
     def close(self):

@@ -125,6 +125,7 @@ class Receiver:
       tokens: tokens not yet given back
       kinds: bytes received, by kind
       frags: number of dmabuf pieces received
+      dmabuf: the one of the first binding
     """
 
     def __init__(self, sock, dmabuf, dmabuf_id):
@@ -133,13 +134,12 @@ class Receiver:
         self.tokens = []
         self.kinds = {"dmabuf": 0, "linear": 0, "plain": 0}
         self.frags = 0
-        self._dmabuf = dmabuf
-        self._dmabuf_id = dmabuf_id
+        self.dmabuf = dmabuf
+        self._bindings = {dmabuf_id: dmabuf}
 
-    def rebind(self, dmabuf, dmabuf_id):
-        """From now on device memory pieces come from another binding."""
-        self._dmabuf = dmabuf
-        self._dmabuf_id = dmabuf_id
+    def expect(self, dmabuf, dmabuf_id):
+        """Device memory pieces may come from this binding too from now on."""
+        self._bindings[dmabuf_id] = dmabuf
 
     def readable(self, timeout=SILENCE):
         """Wait until there is something to receive."""
@@ -191,13 +191,14 @@ class Receiver:
         at = self.position if position is None else position
         for piece in message.pieces:
             if piece.kind == "dmabuf":
-                if piece.dmabuf_id != self._dmabuf_id:
+                dmabuf = self._bindings.get(piece.dmabuf_id)
+                if dmabuf is None:
                     raise StreamError(f"{piece} names binding "
-                                      f"{piece.dmabuf_id}, not "
-                                      f"{self._dmabuf_id}")
-                if piece.offset + piece.size > self._dmabuf.size:
+                                      f"{piece.dmabuf_id}, not one of "
+                                      f"{list(self._bindings)}")
+                if piece.offset + piece.size > dmabuf.size:
                     raise StreamError(f"{piece} is outside of the dma-buf")
-                data = self._dmabuf.read(piece.offset, piece.size)
+                data = dmabuf.read(piece.offset, piece.size)
             else:
                 data = piece.data
             want = pattern(at, piece.size)
