@@ -38,7 +38,9 @@ def untouched(report, kernel):
             before = {name: kernel.base / name for name in after}
             before.update(tree.patched(kernel.base, fixes, _made(scratch / "before")))
             autoconf = _option_off(kernel, scratch)
-            names = [name for name in after if name.endswith(".c") and before[name].is_file()]
+            # C in rust/ is the helpers, which are nothing to the C code.
+            names = [name for name in after if name.endswith(".c")
+                     and not name.startswith("rust/") and before[name].is_file()]
             for name in names:
                 stage.tick(name)
                 base = _preprocess(stage, kernel, name, before, autoconf, scratch)
