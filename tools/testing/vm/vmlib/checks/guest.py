@@ -8,6 +8,9 @@ PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
 TIMEOUT = 1500  # seconds
 SPLIT_LATE = 64  # bytes of payload that the model leaves with the headers
+# The base's gve claims no segment size, so that DMA debugging reports every
+# udmabuf of more than 64 KiB, with the C implementation as well.
+APPEND = ("dma_debug=off",)
 # Profile of test.py: what the device model is asked for, and told to the tests.
 PROFILES = {
     "default": (model.Options(), ()),
@@ -31,7 +34,7 @@ def _selftests(report, image, profile, options, command):
     label = f"kselftests {profile}"
     out = paths.BUILD / f"guest-{profile}"
     tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
-                       commands=[("test", [*command, "--out", out])])
+                       commands=[("test", [*command, "--out", out])], append=APPEND)
     outcome = None
     with report.stage(label) as stage:
         stage.note(boot.accelerator())
@@ -71,7 +74,7 @@ def _kunit(report, outcome):
 
 def _transfer(report, image):
     with report.stage("transfer") as stage:
-        guest = transfer.machine(image, SMALL, "guest-transfer")
+        guest = transfer.machine(image, SMALL, "guest-transfer", append=APPEND)
         outcome = boot.run(guest, stage.tick)
         boot.require(outcome, guest)
         _record, problems = transfer.judge(outcome, guest, SMALL)
