@@ -14,9 +14,9 @@
 //! | [`release`] | `SO_DEVMEM_DONTNEED` |
 //! | [`ffi`] | what the C net core calls, and all `unsafe` of this crate |
 //!
-//! The way of a piece of memory: [`genpool`] → [`provider`] → the page pool of a queue → the NIC →
-//! an skb → [`recv`], which makes it a token → user space → [`release`] → the page pool, which keeps
-//! it for the next packet or, when the pool ends, gives it back to [`genpool`].
+//! The way of a piece of memory: [`genpool`], [`provider`], the page pool of a queue, the NIC, an
+//! skb, [`recv`], which makes it a token, user space, [`release`], and the page pool again, which
+//! keeps it for the next packet or, when the pool ends, gives it back to [`genpool`].
 //!
 //! C header: [`include/net/devmem_rust.h`](srctree/include/net/devmem_rust.h)
 

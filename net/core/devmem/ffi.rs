@@ -136,7 +136,7 @@ unsafe extern "C" fn netdev_nl_bind_rx_doit(
     let bind = || {
         // SAFETY: The request came from a netlink socket, which its control block names.
         let sock_priv = from_err_ptr(unsafe {
-            let sk = (*(&raw const (*skb).cb).cast::<bindings::netlink_skb_parms>()).sk;
+            let sk = bindings::netlink_skb_sk(skb);
             bindings::genl_sk_priv_get(&raw mut bindings::netdev_nl_family, sk)
         })?;
         // SAFETY: genetlink initialised the memory with `netdev_nl_sock_priv_init`, and keeps it as
@@ -176,7 +176,7 @@ type SocketTokens = Deferred<TokenTable<NiovRef>>;
 /// `sk` must be valid for `'a`.
 unsafe fn tokens_field<'a>(sk: *mut bindings::sock) -> &'a Atomic<*mut c_void> {
     // SAFETY: The field is aligned, and after the socket is set up all access goes through here.
-    unsafe { Atomic::from_ptr(&raw mut (*sk).sk_devmem_tokens) }
+    unsafe { Atomic::from_ptr(bindings::sk_devmem_tokens(sk)) }
 }
 
 /// The tokens of a socket, if it ever received device memory.

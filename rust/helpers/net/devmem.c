@@ -2,17 +2,24 @@
 
 /*
  * C inlines that the device memory abstractions in rust/kernel/net/ call.
+ *
+ * Fields of struct sock, net_device, page_pool and sk_buff are reached through
+ * helpers too: bindgen puts what follows a cacheline-aligned member in the
+ * wrong place under some configurations (seen with sock and PROVE_LOCKING).
  */
 
 #ifdef CONFIG_NET_DEVMEM_RUST
 
 #include <linux/netdevice.h>
+#include <linux/netlink.h>
 #include <linux/skbuff.h>
 #include <linux/sockptr.h>
 #include <net/genetlink.h>
 #include <net/netdev_lock.h>
+#include <net/netdev_queues.h>
 #include <net/netdev_rx_queue.h>
 #include <net/netmem.h>
+#include <net/page_pool/types.h>
 #include <net/sock.h>
 
 /* net_device and its RX queues */
@@ -53,7 +60,61 @@ rust_helper___netif_get_rx_queue(struct net_device *dev, unsigned int rxq)
 	return __netif_get_rx_queue(dev, rxq);
 }
 
+__rust_helper unsigned int
+rust_helper_netdev_real_num_rx_queues(const struct net_device *dev)
+{
+	return dev->real_num_rx_queues;
+}
+
+__rust_helper const char *
+rust_helper_netdev_name_raw(const struct net_device *dev)
+{
+	return dev->name;
+}
+
+__rust_helper const struct netdev_config *
+rust_helper_netdev_cfg(const struct net_device *dev)
+{
+	return dev->cfg;
+}
+
+/* page pool */
+
+__rust_helper unsigned int
+rust_helper_page_pool_order(const struct page_pool *pool)
+{
+	return pool->p.order;
+}
+
+__rust_helper void rust_helper_page_pool_forbid_dma_sync(struct page_pool *pool)
+{
+	pool->dma_sync = false;
+	pool->dma_sync_for_cpu = false;
+}
+
+__rust_helper struct pp_alloc_cache *
+rust_helper_page_pool_alloc_cache(struct page_pool *pool)
+{
+	return &pool->alloc;
+}
+
+__rust_helper void *rust_helper_page_pool_mp_priv(const struct page_pool *pool)
+{
+	return pool->mp_priv;
+}
+
 /* skb */
+
+__rust_helper const unsigned char *
+rust_helper_skb_data(const struct sk_buff *skb)
+{
+	return skb->data;
+}
+
+__rust_helper struct sk_buff *rust_helper_skb_next(const struct sk_buff *skb)
+{
+	return skb->next;
+}
 
 __rust_helper bool rust_helper_skb_frags_readable(const struct sk_buff *skb)
 {
@@ -111,6 +172,11 @@ __rust_helper long rust_helper_net_iov_ref_read(const struct net_iov *niov)
 
 /* sockets */
 
+__rust_helper void **rust_helper_sk_devmem_tokens(struct sock *sk)
+{
+	return &sk->sk_devmem_tokens;
+}
+
 __rust_helper bool rust_helper_sk_is_tcp(const struct sock *sk)
 {
 	return sk_is_tcp(sk);
@@ -123,6 +189,11 @@ __rust_helper int rust_helper_copy_from_sockptr(void *dst, sockptr_t src,
 }
 
 /* netlink */
+
+__rust_helper struct sock *rust_helper_netlink_skb_sk(struct sk_buff *skb)
+{
+	return NETLINK_CB(skb).sk;
+}
 
 __rust_helper void *rust_helper_genlmsg_iput(struct sk_buff *skb,
 					     const struct genl_info *info)

@@ -136,20 +136,20 @@ impl NetDeviceGuard<'_> {
     /// How many RX queues are in use.
     pub fn rx_queues(&self) -> u32 {
         // SAFETY: The device is valid, and the lock keeps the number.
-        unsafe { (*self.as_raw()).real_num_rx_queues }
+        unsafe { bindings::netdev_real_num_rx_queues(self.as_raw()) }
     }
 
     /// Name of the interface, at this moment.
     pub fn name(&self) -> &CStr {
         // SAFETY: The name is terminated and lies in the device. A rename may tear it, which is
         // harmless in a message, and leaves the last byte zero.
-        unsafe { CStr::from_char_ptr((*self.as_raw()).name.as_ptr()) }
+        unsafe { CStr::from_char_ptr(bindings::netdev_name_raw(self.as_raw())) }
     }
 
     /// The configured header split.
     pub fn header_split(&self) -> HeaderSplit {
         // SAFETY: The device is valid, and its configuration is protected by the lock.
-        let cfg = unsafe { &*(*self.as_raw()).cfg };
+        let cfg = unsafe { &*bindings::netdev_cfg(self.as_raw()) };
         HeaderSplit {
             enabled: u32::from(cfg.hds_config)
                 == bindings::ethtool_tcp_data_split_ETHTOOL_TCP_DATA_SPLIT_ENABLED,

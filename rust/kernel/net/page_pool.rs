@@ -6,8 +6,8 @@
 //! memory provider is installed on the queue. [`MemoryProvider`] is what a provider implements, and
 //! [`ProviderOps`] makes the C vtable from it.
 //!
-//! C headers: [`include/net/page_pool/memory_provider.h`](srctree/include/net/page_pool/memory_provider.h),
-//! [`include/net/page_pool/types.h`](srctree/include/net/page_pool/types.h)
+//! C headers: [`include/net/page_pool/types.h`](srctree/include/net/page_pool/types.h),
+//! [`memory_provider.h`](srctree/include/net/page_pool/memory_provider.h)
 
 use super::{netmem::Niov, rx_queue::RxQueueId};
 use crate::{
@@ -61,16 +61,13 @@ impl PoolSetup<'_> {
     /// Size of the pool's pieces, as a power of two of pages.
     pub fn order(&self) -> u32 {
         // SAFETY: The pool is being created, and nobody else has it.
-        unsafe { (*self.pool).p.order }
+        unsafe { bindings::page_pool_order(self.pool) }
     }
 
     /// Turns off cache maintenance, which memory of another device must not get.
     pub fn forbid_dma_sync(&mut self) {
         // SAFETY: The pool is being created, and nobody else has it.
-        unsafe {
-            (*self.pool).set_dma_sync(false);
-            (*self.pool).set_dma_sync_for_cpu(false);
-        }
+        unsafe { bindings::page_pool_forbid_dma_sync(self.pool) };
     }
 }
 
@@ -103,7 +100,7 @@ impl Refill<'_> {
             return false;
         }
         // SAFETY: By the type invariant the cache is ours.
-        let cache = unsafe { &mut (*self.pool).alloc };
+        let cache = unsafe { &mut *bindings::page_pool_alloc_cache(self.pool) };
         let Some(entry) = cache.cache.get_mut(cache.count as usize) else {
             return false;
         };
@@ -157,7 +154,8 @@ impl<P: MemoryProvider> ProviderOps<P> {
     unsafe extern "C" fn init(pool: *mut bindings::page_pool) -> c_int {
         // SAFETY: `mp_priv` came from an `Arc<P>` that the installed queue owns, and the instance
         // lock, which is held here, keeps the queue installed.
-        let provider = unsafe { ArcBorrow::from_raw((*pool).mp_priv.cast::<P>()) };
+        let provider =
+            unsafe { ArcBorrow::from_raw(bindings::page_pool_mp_priv(pool).cast::<P>()) };
         let mut setup = PoolSetup {
             pool,
             _pool: PhantomData,
@@ -178,7 +176,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
     /// C calls it once for a pool for which `init` succeeded, as the last callback.
     unsafe extern "C" fn destroy(pool: *mut bindings::page_pool) {
         // SAFETY: `init` left a reference with the pool for this.
-        drop(unsafe { Arc::from_raw((*pool).mp_priv.cast_const().cast::<P>()) });
+        drop(unsafe { Arc::from_raw(bindings::page_pool_mp_priv(pool).cast_const().cast::<P>()) });
     }
 
     /// # Safety
@@ -189,9 +187,9 @@ impl<P: MemoryProvider> ProviderOps<P> {
         _gfp: bindings::gfp_t,
     ) -> bindings::netmem_ref {
         // SAFETY: The pool holds a reference on its provider.
-        let provider = unsafe { &*(*pool).mp_priv.cast_const().cast::<P>() };
+        let provider = unsafe { &*bindings::page_pool_mp_priv(pool).cast_const().cast::<P>() };
         // SAFETY: The cache belongs to the caller.
-        let filled = unsafe { (*pool).alloc.count } as usize;
+        let filled = unsafe { (*bindings::page_pool_alloc_cache(pool)).count } as usize;
         // INVARIANT: The cache is twice as large as one refill.
         let mut refill = Refill {
             pool,
@@ -201,7 +199,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
         provider.alloc(&mut refill);
 
         // SAFETY: The cache still belongs to the caller.
-        let cache = unsafe { &mut (*pool).alloc };
+        let cache = unsafe { &mut *bindings::page_pool_alloc_cache(pool) };
         let Some(last) = cache.count.checked_sub(1) else {
             return 0;
         };
@@ -236,7 +234,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
         // SAFETY: The niov is this pool's, with no reference but the pool's own.
         unsafe { bindings::net_mp_niov_clear_page_pool(raw) };
         // SAFETY: The pool holds a reference on its provider.
-        let provider = unsafe { &*(*pool).mp_priv.cast_const().cast::<P>() };
+        let provider = unsafe { &*bindings::page_pool_mp_priv(pool).cast_const().cast::<P>() };
         provider.release(niov);
         false
     }

@@ -47,14 +47,14 @@ impl SkBuff {
     #[inline]
     pub fn linear(&self) -> &[u8] {
         // SAFETY: The skb is valid and not changed; its linear part is `headlen` bytes at `data`.
-        unsafe { slice::from_raw_parts((*self.as_raw()).data, self.headlen()) }
+        unsafe { slice::from_raw_parts(bindings::skb_data(self.as_raw()), self.headlen()) }
     }
 
     /// The frags, without those of the frag list.
     #[inline]
     pub fn frags(&self) -> &[Frag] {
-        // SAFETY: The skb is valid and not changed; `nr_frags` entries of `frags` are in use. `Frag`
-        // is a transparent wrapper.
+        // SAFETY: The skb is valid and not changed; `nr_frags` entries of `frags` are in use.
+        // `Frag` is a transparent wrapper.
         unsafe {
             let shinfo = bindings::skb_shinfo(self.as_raw());
             slice::from_raw_parts(
@@ -102,7 +102,7 @@ impl<'a> Iterator for Segments<'a> {
             if self.is_head {
                 (*bindings::skb_shinfo(skb.as_raw())).frag_list
             } else {
-                (*skb.as_raw()).__bindgen_anon_1.__bindgen_anon_1.next
+                bindings::skb_next(skb.as_raw())
             }
         };
         self.is_head = false;
