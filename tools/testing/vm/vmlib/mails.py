@@ -94,7 +94,7 @@ def _mail(text, number, count, author):
     top = ["From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001",
            given or f"From: {author}", f"Date: {email.utils.formatdate()}",
            f"Subject: [PATCH {number}/{count}] {_subject(text)}", *headers]
-    return "\n".join(top) + f"\n\n{rest.rstrip()}\n-- \ndevmem-rust\n\n"
+    return "\n".join(top) + f"\n\n{rest.rstrip(chr(10))}\n-- \ndevmem-rust\n\n"
 
 
 def _check(base, mails, repo):
