@@ -3,6 +3,7 @@
 
 import difflib
 import itertools
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..errors import HarnessError
 
 OPTION = "CONFIG_NET_DEVMEM_RUST"
 VARIANT = "rust-debug"
+_UNIQUE = re.compile(r"(__UNIQUE_ID_\w*?)\d+")
 
 
 def series(report, kernel):
@@ -23,10 +25,10 @@ def series(report, kernel):
 
 
 def untouched(report, kernel):
-    """With the option off, each hooked C file reads as the base's to the compiler.
+    """With the option off, each hooked C file compiles to what the base's does.
 
-    Compared is what the preprocessor makes of it, line numbers aside. The
-    reference has patches/fixes/ applied: those are meant to change C.
+    Compared is the assembly, line numbers aside. The reference has
+    patches/fixes/ applied: those are meant to change C.
     """
     with report.stage("option off") as stage, kernel.locked(stage):
         kernel.tree.sync(stage)
@@ -43,8 +45,8 @@ def untouched(report, kernel):
                      and not name.startswith("rust/") and before[name].is_file()]
             for name in names:
                 stage.tick(name)
-                base = _preprocess(stage, kernel, name, before, autoconf, scratch)
-                ours = _preprocess(stage, kernel, name, after, autoconf, scratch)
+                base = _compile(stage, kernel, name, before, autoconf, scratch)
+                ours = _compile(stage, kernel, name, after, autoconf, scratch)
                 report.add("option off", name, "pass" if ours == base else "fail",
                            _difference(base, ours))
         if not names:
@@ -66,20 +68,21 @@ def _option_off(kernel, folder):
     return copy
 
 
-def _preprocess(stage, kernel, name, view, autoconf, scratch):
-    """`name` after the preprocessor, with the files of `view` bound into the tree."""
+def _compile(stage, kernel, name, view, autoconf, scratch):
+    """`name` as assembly, with the files of `view` bound into the tree."""
     objects = kernel.objects(VARIANT)
-    out = scratch / "out.i"
+    out = scratch / "out.s"
     binds = ["--ro-bind", autoconf, objects / "include/generated/autoconf.h"]
     for inside, content in view.items():
         if content is not None and content.is_file() and (kernel.tree.where / inside).is_file():
             binds += ["--ro-bind", content, kernel.tree.where / inside]
     line = sandbox.command(
-        [*_flags(objects, name), "-E", "-P", "-Wno-builtin-macro-redefined", "-D__LINE__=0",
-         "-D__COUNTER__=0", "-o", out, kernel.tree.where / name],
+        [*_flags(objects, name), "-S", "-w", "-D__LINE__=0", "-o", out,
+         kernel.tree.where / name],
         cwd=objects, writable=(kernel.home, scratch), binds=binds)
     stage.run(line, log="option-off", env=sandbox.environment())
-    return out.read_text()
+    # Counted by __COUNTER__, which further declarations may use too.
+    return _UNIQUE.sub(r"\1", out.read_text())
 
 
 def _flags(objects, name):
