@@ -100,8 +100,7 @@ impl fmt::Display for NetlinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.operation)?;
         if let Some(errno) = self.errno {
-            let text = Errno::from_raw(errno).desc();
-            write!(f, "{} ({text})", errno_name(errno))?;
+            write!(f, "{} ({})", errno_name(errno), errno_text(errno))?;
             if self.message.is_some() {
                 f.write_str(": ")?;
             }
@@ -134,6 +133,15 @@ pub fn errno_name(errno: i32) -> String {
             Errno::UnknownErrno => format!("errno {errno}"),
             known => format!("{known:?}"),
         },
+    }
+}
+
+/// The C library's words for an errno; the standard library adds the number.
+fn errno_text(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.into(),
+        None => text,
     }
 }
 
@@ -269,6 +277,7 @@ mod tests {
     fn an_error_without_acknowledgement_has_the_errno_alone() {
         let err = NetlinkError::from_io("bind-rx", &io::Error::from_raw_os_error(libc::EPERM));
         assert_eq!(err.to_string(), "bind-rx: EPERM (Operation not permitted)");
+        assert_eq!(errno_text(libc::ERANGE), "Numerical result out of range");
         assert_eq!(errno_name(525), "ETOOSMALL");
         assert_eq!(errno_name(99_999), "errno 99999");
     }
