@@ -31,7 +31,7 @@ pub enum BindingAttribute {
 ///
 /// Nothing is checked here: the kernel is the judge, and its answer, with the
 /// attribute it objects to, comes back as a
-/// [`NetlinkError`](crate::netlink::NetlinkError).
+/// [`NetlinkError`].
 #[derive(Debug, Clone)]
 pub struct BindRx {
     ifindex: u32,
