@@ -4,8 +4,9 @@
  * C inlines that the device memory abstractions in rust/kernel/net/ call.
  *
  * Fields of struct sock, net_device, page_pool and sk_buff are reached through
- * helpers too: bindgen puts what follows a cacheline-aligned member in the
- * wrong place under some configurations (seen with sock and PROVE_LOCKING).
+ * helpers too. Bindgen leaves out a member that is a struct with a tag but
+ * without a name (slock_owned in socket_lock_t), and says nothing: with
+ * PROVE_LOCKING all that follows it in struct sock is 64 bytes off.
  */
 
 #ifdef CONFIG_NET_DEVMEM_RUST
