@@ -16,7 +16,7 @@ from .shell import run_json
 COUNTS = ("bytes_total", "bytes_devmem", "bytes_linear", "frags", "tokens_released")
 SOURCE_PORT = 20000
 SERVER_PORT = 5201
-# Bytes in the dma-buf; udmabuf allows 64 MiB.
+# Bytes in the dma-buf: less than is moved, so that all of it is used again.
 DMABUF_SIZE = 64 << 20
 # Nothing moved for this many seconds: under full emulation a lost segment
 # costs several, a dead stream never comes back.
