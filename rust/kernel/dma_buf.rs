@@ -19,6 +19,7 @@ use crate::{
     error::{from_err_ptr, Result},
     prelude::*,
     scatterlist::SGTable,
+    str::CStr,
     sync::aref::ARef,
 };
 use core::ptr::NonNull;
@@ -56,6 +57,19 @@ impl DmaBuf {
     pub fn size(&self) -> usize {
         // SAFETY: The pointer is valid by the type invariant; the size of a dma-buf is fixed.
         unsafe { (*self.ptr.as_ptr()).size }
+    }
+
+    /// Inode number, by which `/proc/*/fdinfo` and debugfs know the buffer.
+    pub fn inode(&self) -> u64 {
+        // SAFETY: The pointer is valid, and a dma-buf has a file with an inode.
+        unsafe { bindings::dma_buf_inode(self.ptr.as_ptr()) }
+    }
+
+    /// Name of the exporter.
+    pub fn exporter_name(&self) -> &CStr {
+        // SAFETY: The name is set before a dma-buf can be had, and belongs to the exporter's
+        // module, of which the dma-buf holds a reference.
+        unsafe { CStr::from_char_ptr(bindings::dma_buf_exporter_name(self.ptr.as_ptr())) }
     }
 
     /// Declares that `dev` is going to access the buffer.
