@@ -3,46 +3,18 @@
 //! The ids that user space knows bindings by.
 
 use kernel::{
-    deferred::cond_resched,
     prelude::*,
     rbtree::RBTree,
-    sync::{new_mutex, Arc, Mutex, SetOnce},
+    sync::{lazy::Lazy, new_mutex, Mutex},
 };
 
 /// Ids in use, and where to look for the next one.
-#[pin_data]
-struct Registry {
-    #[pin]
-    state: Mutex<State>,
-}
-
-struct State {
+struct Ids {
     used: RBTree<u32, ()>,
     last: u32,
 }
 
-static REGISTRY: SetOnce<Arc<Registry>> = SetOnce::new();
-
-fn registry() -> Result<&'static Registry> {
-    loop {
-        if let Some(registry) = REGISTRY.as_ref() {
-            return Ok(registry);
-        }
-        let registry = Arc::pin_init(
-            pin_init!(Registry {
-                state <- new_mutex!(State {
-                    used: RBTree::new(),
-                    last: 0,
-                }),
-            }),
-            GFP_KERNEL,
-        )?;
-        // Whoever comes second uses what the first one made, as soon as it is there.
-        if !REGISTRY.populate(registry) {
-            cond_resched();
-        }
-    }
-}
+static IDS: Lazy<Mutex<Ids>> = Lazy::new();
 
 /// An id that no other binding has. Free again when dropped.
 ///
@@ -57,16 +29,20 @@ impl Id {
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        let mut state = registry()?.state.lock();
+        let ids = IDS.get_or_init(new_mutex!(Ids {
+            used: RBTree::new(),
+            last: 0,
+        }))?;
+        let mut ids = ids.lock();
 
         // There can't be 2^32 bindings, so this ends.
         let id = loop {
-            state.last = state.last.wrapping_add(1);
-            if state.last != 0 && state.used.get(&state.last).is_none() {
-                break state.last;
+            ids.last = ids.last.wrapping_add(1);
+            if ids.last != 0 && ids.used.get(&ids.last).is_none() {
+                break ids.last;
             }
         };
-        state.used.try_create_and_insert(id, (), GFP_KERNEL)?;
+        ids.used.try_create_and_insert(id, (), GFP_KERNEL)?;
         Ok(Self(id))
     }
 
@@ -77,8 +53,8 @@ impl Id {
 
 impl Drop for Id {
     fn drop(&mut self) {
-        if let Some(registry) = REGISTRY.as_ref() {
-            registry.state.lock().used.remove(&self.0);
+        if let Some(ids) = IDS.get() {
+            ids.lock().used.remove(&self.0);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A place that holds at most one owned value and is exchanged atomically.
 
 use super::atomic::{
-    ordering::{Full, Release},
+    ordering::{Acquire, Full, Release},
     Atomic,
 };
 use crate::{ffi::c_void, types::ForeignOwnable};
@@ -50,6 +50,13 @@ impl<T: ForeignOwnable> Slot<T> {
             // SAFETY: `raw` comes from `into_foreign` above and went nowhere else.
             Err(_) => Err(unsafe { T::from_foreign(raw) }),
         }
+    }
+
+    /// Address that stands for the value inside ([`ForeignOwnable::into_foreign`]), zero if there is
+    /// none. The value may be gone at once: only good for comparison.
+    #[inline]
+    pub fn addr(&self) -> usize {
+        self.ptr.load(Acquire) as usize
     }
 
     /// Takes the value out, if there is one.
