@@ -73,6 +73,21 @@ rust_helper_netdev_name_raw(const struct net_device *dev)
 	return dev->name;
 }
 
+__rust_helper int rust_helper_netdev_ifindex(const struct net_device *dev)
+{
+	return READ_ONCE(dev->ifindex);
+}
+
+__rust_helper u32 rust_helper_netdev_netns_inum(const struct net_device *dev)
+{
+	u32 inum;
+
+	rcu_read_lock();
+	inum = dev_net_rcu(dev)->ns.inum;
+	rcu_read_unlock();
+	return inum;
+}
+
 __rust_helper const struct netdev_config *
 rust_helper_netdev_cfg(const struct net_device *dev)
 {
@@ -97,6 +112,21 @@ __rust_helper struct pp_alloc_cache *
 rust_helper_page_pool_alloc_cache(struct page_pool *pool)
 {
 	return &pool->alloc;
+}
+
+/*
+ * How many netmems wait in the cache and the ring. Racy: what is between the
+ * two counts at neither, or at both.
+ */
+__rust_helper unsigned int rust_helper_page_pool_idle(struct page_pool *pool)
+{
+	const struct ptr_ring *ring = &pool->ring;
+	int producer = READ_ONCE(ring->producer);
+	int in_ring = producer - READ_ONCE(ring->consumer_head);
+
+	if (in_ring < 0 || (!in_ring && READ_ONCE(ring->queue[producer])))
+		in_ring += ring->size;
+	return in_ring + READ_ONCE(pool->alloc.count);
 }
 
 __rust_helper void *rust_helper_page_pool_mp_priv(const struct page_pool *pool)
@@ -172,6 +202,11 @@ __rust_helper long rust_helper_net_iov_ref_read(const struct net_iov *niov)
 }
 
 /* sockets */
+
+__rust_helper u64 rust_helper_sock_i_ino(const struct sock *sk)
+{
+	return sock_i_ino(sk);
+}
 
 __rust_helper void **rust_helper_sk_devmem_tokens(struct sock *sk)
 {

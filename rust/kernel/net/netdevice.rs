@@ -76,6 +76,25 @@ impl NetDevice {
         self.0.get()
     }
 
+    /// Name of the interface, at this moment.
+    pub fn name(&self) -> &CStr {
+        // SAFETY: The name is terminated and lies in the device. A rename may tear it, which is
+        // harmless in a message, and leaves the last byte zero.
+        unsafe { CStr::from_char_ptr(bindings::netdev_name_raw(self.as_raw())) }
+    }
+
+    /// Index of the interface in its network namespace, at this moment.
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: The device is valid. CAST: Indices are positive.
+        unsafe { bindings::netdev_ifindex(self.as_raw()) as u32 }
+    }
+
+    /// Inode number of the network namespace, at this moment.
+    pub fn netns_inode(&self) -> u32 {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netdev_netns_inum(self.as_raw()) }
+    }
+
     /// Takes the instance lock.
     ///
     /// Context: process; sleeps. Not with another device's instance lock held.
@@ -137,13 +156,6 @@ impl NetDeviceGuard<'_> {
     pub fn rx_queues(&self) -> u32 {
         // SAFETY: The device is valid, and the lock keeps the number.
         unsafe { bindings::netdev_real_num_rx_queues(self.as_raw()) }
-    }
-
-    /// Name of the interface, at this moment.
-    pub fn name(&self) -> &CStr {
-        // SAFETY: The name is terminated and lies in the device. A rename may tear it, which is
-        // harmless in a message, and leaves the last byte zero.
-        unsafe { CStr::from_char_ptr(bindings::netdev_name_raw(self.as_raw())) }
     }
 
     /// The configured header split.

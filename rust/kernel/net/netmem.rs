@@ -14,6 +14,7 @@ use crate::{
     dma::DmaAddress,
     ffi::c_void,
     prelude::*,
+    sync::atomic::{ordering::Relaxed, Atomic},
     types::{ForeignOwnable, Opaque},
 };
 use core::{mem::ManuallyDrop, pin::Pin, ptr, ptr::NonNull};
@@ -175,9 +176,17 @@ pub struct DmabufArea {
     niovs: KVVec<Niov>,
     niov_shift: u32,
     dmabuf_id: u32,
+    chunks: u32,
+    received: Received,
 }
 
-// SAFETY: The fields are written once, before the area is shared.
+/// What user space was told of.
+struct Received {
+    bytes: Atomic<u64>,
+    frags: Atomic<u64>,
+}
+
+// SAFETY: The fields are written once, before the area is shared, or atomic.
 unsafe impl Sync for DmabufArea {}
 
 // SAFETY: Nothing in it is tied to a thread.
@@ -198,12 +207,13 @@ impl DmabufArea {
         I: Iterator<Item = (DmaAddress, u64)>,
     {
         let niov_size = 1u64.checked_shl(niov_shift).ok_or(EINVAL)?;
-        let mut count: u64 = 0;
+        let (mut count, mut chunks): (u64, u32) = (0, 0);
         for (addr, len) in runs() {
             if (addr | len) & (niov_size - 1) != 0 {
                 return Err(EINVAL);
             }
             count = count.checked_add(len >> niov_shift).ok_or(EOVERFLOW)?;
+            chunks = chunks.checked_add(1).ok_or(EOVERFLOW)?;
         }
         let count = usize::try_from(u32::try_from(count).map_err(|_| EOVERFLOW)?)?;
 
@@ -218,6 +228,11 @@ impl DmabufArea {
                 niovs,
                 niov_shift,
                 dmabuf_id,
+                chunks,
+                received: Received {
+                    bytes: Atomic::new(0),
+                    frags: Atomic::new(0),
+                },
             }),
             GFP_KERNEL,
         )?;
@@ -252,6 +267,34 @@ impl DmabufArea {
     #[inline]
     pub fn niov_shift(&self) -> u32 {
         self.niov_shift
+    }
+
+    /// How many runs the buffer has for DMA.
+    #[inline]
+    pub fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// Counts what user space was told of.
+    #[inline]
+    pub fn count_received(&self, bytes: u64, frags: u64) {
+        self.received.bytes.fetch_add(bytes, Relaxed);
+        self.received.frags.fetch_add(frags, Relaxed);
+    }
+
+    /// What was counted so far: (bytes, frags).
+    pub fn received(&self) -> (u64, u64) {
+        (
+            self.received.bytes.load(Relaxed),
+            self.received.frags.load(Relaxed),
+        )
+    }
+
+    /// Whether the niov at this address, which may be gone, is one of these.
+    #[inline]
+    pub fn has_address(&self, addr: usize) -> bool {
+        let range = self.niovs.as_ptr_range();
+        (range.start as usize..range.end as usize).contains(&addr)
     }
 
     /// The niovs, in the order of the dma-buf.

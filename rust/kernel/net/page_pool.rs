@@ -19,6 +19,9 @@ use crate::{
 };
 use core::marker::PhantomData;
 
+mod live;
+pub use live::{usage, PoolUsage};
+
 /// Where a page pool gets its niovs from.
 ///
 /// The object behind it is one binding. Each page pool that uses it owns a counted reference from a
@@ -27,7 +30,8 @@ use core::marker::PhantomData;
 pub trait MemoryProvider: Send + Sync + Sized + 'static {
     /// Checks whether `pool` can use this memory, and sets it up for it.
     ///
-    /// Context: process, the device's instance lock held. An error fails the pool's creation.
+    /// Context: process, the device's instance lock held. An error fails the pool's creation;
+    /// nothing undoes what was done before it.
     fn init(&self, pool: &mut PoolSetup<'_>) -> Result;
 
     /// Gives niovs to the pool with [`Refill::push`], none if there are none left.
@@ -161,7 +165,11 @@ impl<P: MemoryProvider> ProviderOps<P> {
             _pool: PhantomData,
         };
 
-        match provider.init(&mut setup) {
+        let entered = provider.init(&mut setup).and_then(|()| {
+            // SAFETY: After a successful `init` the pool and its ring stay until `destroy`.
+            unsafe { live::enter(pool, provider.dmabuf_id()) }
+        });
+        match entered {
             Ok(()) => {
                 // The pool's own reference; `destroy` takes it back.
                 let _ = Arc::into_raw(Arc::from(provider));
@@ -175,6 +183,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
     ///
     /// C calls it once for a pool for which `init` succeeded, as the last callback.
     unsafe extern "C" fn destroy(pool: *mut bindings::page_pool) {
+        live::leave(pool);
         // SAFETY: `init` left a reference with the pool for this.
         drop(unsafe { Arc::from_raw(bindings::page_pool_mp_priv(pool).cast_const().cast::<P>()) });
     }

@@ -7,7 +7,7 @@
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
-use super::netmem::{Niov, NiovRef};
+use super::netmem::{DmabufArea, Niov, NiovRef};
 use crate::{bindings, iov::IovIterDest, types::Opaque};
 use core::{marker::PhantomData, slice};
 
@@ -178,7 +178,13 @@ pub struct UnreadableFrag<'a> {
     niov: &'a Niov,
 }
 
-impl UnreadableFrag<'_> {
+impl<'a> UnreadableFrag<'a> {
+    /// The memory that it lies in, which stays as long as the packet.
+    #[inline]
+    pub fn area(&self) -> &'a DmabufArea {
+        self.niov.area()
+    }
+
     /// Offset in the dma-buf of the frag's first byte.
     #[inline]
     pub fn dmabuf_offset(&self) -> u64 {
