@@ -7,23 +7,26 @@
 //! go in softirq; mapping and niovs then end in a workqueue.
 
 use crate::{
+    debugfs, ffi,
     genpool::{NiovPool, Niovs, PoolError},
     ids::Id,
-    provider,
+    place::Place,
 };
 use kernel::{
+    debugfs::Scope,
     deferred::Deferred,
     device::Device,
     dma::DataDirection,
     dma_buf::{DmaBuf, Mapping},
-    net::{
-        genetlink::ExtAck,
-        netdevice::{NetDevice, NetDeviceGuard},
-        rx_queue::{InstalledProvider, RxQueueId},
-    },
+    net::{genetlink::ExtAck, netdevice::NetDeviceGuard, rx_queue::RxQueueId},
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{aref::ARef, new_mutex, Arc, Mutex},
+    str::CString,
+    sync::{
+        aref::ARef,
+        atomic::{ordering::Relaxed, Atomic},
+        new_mutex, Arc, Mutex,
+    },
 };
 
 /// Memory that the NIC writes to.
@@ -34,23 +37,34 @@ pub(crate) struct Memory {
     #[pin]
     pub(crate) pool: NiovPool,
     mapping: Mapping,
+    /// Taken inside the device's instance lock, and never around it.
+    #[pin]
+    pub(crate) place: Mutex<Place>,
+    alloc_failures: Atomic<u64>,
 }
 
-/// Where a binding is installed.
-#[derive(Default)]
-struct Queues {
-    /// The device, held as long as a queue of it is on the list.
-    dev: Option<ARef<NetDevice>>,
-    installed: KVec<InstalledProvider<Binding>>,
+impl Memory {
+    pub(crate) fn dma_buf(&self) -> &DmaBuf {
+        self.mapping.attachment().dma_buf()
+    }
+
+    /// How often a page pool wanted niovs and got none.
+    pub(crate) fn alloc_failures(&self) -> u64 {
+        self.alloc_failures.load(Relaxed)
+    }
+
+    /// A page pool got none.
+    #[cold]
+    pub(crate) fn count_alloc_failure(&self) {
+        let before = self.alloc_failures.fetch_add(1, Relaxed);
+
+        ffi::trace_alloc_fail(self.pool.area().dmabuf_id(), before + 1);
+    }
 }
 
 /// A mapped dma-buf on its queues.
-#[pin_data]
 pub(crate) struct Binding {
-    pub(crate) memory: Deferred<Memory>,
-    /// Taken inside the device's instance lock, and never around it.
-    #[pin]
-    queues: Mutex<Queues>,
+    pub(crate) memory: Deferred<Scope<Memory>>,
 }
 
 /// What a binding is made from.
@@ -64,7 +78,12 @@ pub(crate) struct Config {
 
 impl Binding {
     /// Attaches, maps and cuts up the dma-buf.
-    fn import(id: u32, config: Config, extack: ExtAck<'_>) -> Result<Arc<Self>> {
+    fn import(
+        id: u32,
+        dev: &NetDeviceGuard<'_>,
+        config: Config,
+        extack: ExtAck<'_>,
+    ) -> Result<Arc<Self>> {
         let attachment = config.buf.attach(&config.dma_dev).inspect_err(|_| {
             extack.message(c"the exporter of the dma-buf refuses to attach the NIC's DMA device");
         })?;
@@ -88,80 +107,33 @@ impl Binding {
             }
             PoolError::Other(error) => error,
         })?;
-        let memory = Deferred::try_pin_init(
-            try_pin_init!(Memory {
-                pool <- NiovPool::new(niovs),
-                mapping,
-            }? Error),
-            GFP_KERNEL,
-        )?;
-        Arc::pin_init(
-            pin_init!(Self {
-                memory,
-                queues <- new_mutex!(Queues::default()),
-            }),
-            GFP_KERNEL,
-        )
+        let place = Place::new(dev)?;
+        let folder = CString::try_from_fmt(fmt!("{id}"))?;
+        let memory = try_pin_init!(Memory {
+            pool <- NiovPool::new(niovs),
+            mapping,
+            place <- new_mutex!(place),
+            alloc_failures: Atomic::new(0),
+        }? Error);
+        let memory = Deferred::try_pin_init(debugfs::publish(&folder, memory)?, GFP_KERNEL)?;
+
+        Ok(Arc::new(Self { memory }, GFP_KERNEL)?)
     }
 
-    /// Installs the binding on `queues`, one after the other. Leaves those that were done.
-    fn install(
-        self: &Arc<Self>,
-        dev: &NetDeviceGuard<'_>,
-        queues: &[u32],
-        extack: ExtAck<'_>,
-    ) -> Result {
+    /// The size of niovs to ask the queues for, in bytes.
+    fn rx_page_size(&self) -> u32 {
         let shift = self.memory.pool.area().niov_shift();
         // Zero lets the driver keep its own, which is a page.
-        let rx_page_size = if shift as usize == PAGE_SHIFT {
+        if shift as usize == PAGE_SHIFT {
             0
         } else {
             1 << shift
-        };
-
-        self.queues
-            .lock()
-            .installed
-            .reserve(queues.len(), GFP_KERNEL)?;
-        for &index in queues {
-            let installed = InstalledProvider::open(
-                dev,
-                index,
-                &provider::OPS,
-                self.clone(),
-                rx_page_size,
-                extack,
-            )
-            .inspect_err(|&error| provider::explain(dev, index, error, extack))?;
-
-            let mut state = self.queues.lock();
-            state.dev.get_or_insert_with(|| ARef::from(&**dev));
-            if let Err(full) = state.installed.push_within_capacity(installed) {
-                drop(state);
-                full.0.close(dev);
-                return Err(ENOMEM);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the binding off all queues that it is on. They restart on ordinary memory.
-    fn close_queues(&self, dev: &NetDeviceGuard<'_>) {
-        let queues = core::mem::take(&mut *self.queues.lock());
-
-        for queue in queues.installed {
-            queue.close(dev);
         }
     }
 
-    /// The queue went away with its device; with the last one, so does the hold on the device.
+    /// The queue went away with its device.
     pub(crate) fn forget_queue(&self, rxq: RxQueueId) {
-        let mut state = self.queues.lock();
-
-        state.installed.retain(|queue| queue.rxq() != rxq);
-        if state.installed.is_empty() {
-            state.dev = None;
-        }
+        self.memory.place.lock().forget(rxq);
     }
 }
 
@@ -191,11 +163,16 @@ impl Bound {
         extack: ExtAck<'_>,
     ) -> Result<Self> {
         let id = Id::new()?;
-        let binding = Binding::import(id.get(), config, extack)?;
+        let binding = Binding::import(id.get(), dev, config, extack)?;
+        let rx_page_size = binding.rx_page_size();
 
         let bound = Self { binding, id };
-        match bound.binding.install(dev, queues, extack) {
-            Ok(()) => Ok(bound),
+        match bound.binding.install(dev, queues, rx_page_size, extack) {
+            Ok(()) => {
+                let area = bound.binding.memory.pool.area();
+                ffi::trace_bind(bound.id(), dev.ifindex(), queues, area);
+                Ok(bound)
+            }
             Err(error) => {
                 bound.unbind_locked(dev);
                 Err(error)
@@ -210,15 +187,23 @@ impl Bound {
     /// Unbinds, with the device that it was bound on locked by the caller.
     pub(crate) fn unbind_locked(self, dev: &NetDeviceGuard<'_>) {
         self.binding.close_queues(dev);
+        self.trace_end();
     }
 
     /// Unbinds. Takes the instance lock of the device, if that is still there.
     pub(crate) fn unbind(self) {
         // The clone keeps the device while its lock is waited for.
-        let dev = self.binding.queues.lock().dev.clone();
+        let dev = self.binding.memory.place.lock().device();
 
-        if let Some(dev) = dev {
-            self.unbind_locked(&dev.lock());
+        match dev {
+            Some(dev) => self.unbind_locked(&dev.lock()),
+            None => self.trace_end(),
         }
+    }
+
+    fn trace_end(&self) {
+        let pool = &self.binding.memory.pool;
+
+        ffi::trace_unbind(self.id(), pool.area().niovs().len() - pool.available());
     }
 }

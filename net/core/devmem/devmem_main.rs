@@ -6,12 +6,15 @@
 //! | --- | --- |
 //! | [`netlink`] | `bind-rx`, and the bindings that a netlink socket owns |
 //! | [`binding`] | a mapped dma-buf on its queues, from bind to the last reference |
+//! | [`place`] | the device and the queues that a binding is on |
 //! | [`ids`] | the ids that user space knows bindings by |
 //! | [`genpool`] | which niovs of a binding are free |
 //! | [`provider`] | the memory provider that page pools draw from |
 //! | [`recv`] | `recvmsg`: a packet in device memory as control messages |
 //! | [`tokens`] | the table behind the tokens of a socket |
 //! | [`release`] | `SO_DEVMEM_DONTNEED` |
+//! | [`sockets`] | the sockets that hold tokens |
+//! | [`debugfs`] | what a binding is and who holds its memory, for people |
 //! | [`ffi`] | what the C net core calls, and all `unsafe` of this crate |
 //!
 //! The way of a piece of memory: [`genpool`], [`provider`], the page pool of a queue, the NIC, an
@@ -21,13 +24,16 @@
 //! C header: [`include/net/devmem_rust.h`](srctree/include/net/devmem_rust.h)
 
 mod binding;
+mod debugfs;
 mod ffi;
 mod genpool;
 mod ids;
 mod netlink;
+mod place;
 mod provider;
 mod recv;
 mod release;
+mod sockets;
 mod tokens;
 
 /// What the kernel log says before messages of this crate.

@@ -8,7 +8,7 @@
 use crate::{
     netlink::{self, SocketBindings},
     recv, release,
-    tokens::TokenTable,
+    sockets::{Holder, SocketTokens},
 };
 use core::{
     mem::{forget, MaybeUninit},
@@ -21,7 +21,7 @@ use kernel::{
     ffi::{c_int, c_uint, c_void},
     net::{
         genetlink::{Policy, Request},
-        netmem::{Niov, NiovRef},
+        netmem::{DmabufArea, Niov, NiovRef},
         skbuff::SkBuff,
         socket::{OptVal, RecvMsg},
     },
@@ -30,6 +30,7 @@ use kernel::{
         ordering::{Acquire, Release},
         Atomic,
     },
+    tracepoint::declare_trace,
     transmute::{AsBytes, FromBytes},
     types::ForeignOwnable,
 };
@@ -167,7 +168,7 @@ fn errno(result: Result) -> c_int {
 
 // ---- Sockets ----
 
-type SocketTokens = Deferred<TokenTable<NiovRef>>;
+type DeferredTokens = Deferred<SocketTokens>;
 
 /// The field of a socket that points at its tokens, once it has some.
 ///
@@ -184,12 +185,12 @@ unsafe fn tokens_field<'a>(sk: *mut bindings::sock) -> &'a Atomic<*mut c_void> {
 /// # Safety
 ///
 /// `sk` must be a TCP socket that is not destroyed during `'a`.
-unsafe fn tokens<'a>(sk: *mut bindings::sock) -> Option<&'a TokenTable<NiovRef>> {
+unsafe fn tokens<'a>(sk: *mut bindings::sock) -> Option<&'a Holder> {
     // SAFETY: The caller's promise.
     let raw = unsafe { tokens_field(sk) }.load(Acquire);
 
     // SAFETY: What is not null came from `into_foreign`, and lives as long as the socket.
-    (!raw.is_null()).then(|| unsafe { SocketTokens::borrow(raw) })
+    (!raw.is_null()).then(|| unsafe { DeferredTokens::borrow(raw) }.holder())
 }
 
 /// The tokens of a socket, made if need be. May sleep.
@@ -197,18 +198,19 @@ unsafe fn tokens<'a>(sk: *mut bindings::sock) -> Option<&'a TokenTable<NiovRef>>
 /// # Safety
 ///
 /// As for [`tokens`].
-unsafe fn tokens_or_new<'a>(sk: *mut bindings::sock) -> Result<&'a TokenTable<NiovRef>> {
+unsafe fn tokens_or_new<'a>(sk: *mut bindings::sock) -> Result<&'a Holder> {
     // SAFETY: The caller's promise.
     if let Some(known) = unsafe { tokens(sk) } {
         return Ok(known);
     }
-    let new: SocketTokens = Deferred::try_pin_init(TokenTable::new(), GFP_KERNEL)?;
-    let new = new.into_foreign();
+    // SAFETY: The socket is valid.
+    let new = SocketTokens::new(unsafe { bindings::sock_i_ino(sk) });
+    let new = DeferredTokens::try_pin_init(new, GFP_KERNEL)?.into_foreign();
     // SAFETY: The caller's promise.
     let field = unsafe { tokens_field(sk) };
     if field.cmpxchg(ptr::null_mut(), new, Release).is_err() {
         // SAFETY: Made above, and not published.
-        drop(unsafe { SocketTokens::from_foreign(new) });
+        drop(unsafe { DeferredTokens::from_foreign(new) });
     }
     // SAFETY: The caller's promise.
     unsafe { tokens(sk) }.ok_or(ENOMEM)
@@ -228,10 +230,10 @@ unsafe extern "C" fn tcp_recvmsg_dmabuf(
     let receive = || {
         let len = usize::try_from(remaining_len)?;
         // SAFETY: The socket is in use by its caller.
-        let tokens = unsafe { tokens_or_new(sk)? };
+        let holder = unsafe { tokens_or_new(sk)? };
         // SAFETY: The socket lock keeps the packet; the message is this call's.
         let (skb, mut msg) = unsafe { (SkBuff::from_raw(skb), RecvMsg::from_raw(msg)) };
-        recv::recv(tokens, skb, offset as usize, len, &mut msg)
+        recv::recv(holder, skb, offset as usize, len, &mut msg)
     };
 
     match receive() {
@@ -264,7 +266,7 @@ unsafe extern "C" fn net_devmem_dontneed(
     // SAFETY: A TCP socket, in use by its caller.
     match unsafe { tokens(sk) } {
         // At most 1,024.
-        Some(tokens) => release::release(tokens, ranges) as c_int,
+        Some(holder) => release::release(holder, ranges) as c_int,
         None => 0,
     }
 }
@@ -279,7 +281,7 @@ unsafe extern "C" fn net_devmem_sock_release(sk: *mut bindings::sock) {
 
     // SAFETY: Null or from `into_foreign`; nobody else has it any more. The tokens are released in
     // a workqueue: there may be millions, and this may be a softirq.
-    drop(unsafe { SocketTokens::try_from_foreign(raw) });
+    drop(unsafe { DeferredTokens::try_from_foreign(raw) });
 }
 
 // ---- References of frags ----
@@ -308,6 +310,57 @@ unsafe extern "C" fn net_devmem_put_net_iov(niov: *mut bindings::net_iov) {
         // SAFETY: The foreign form of a reference is the niov's address, and it is the caller's.
         drop(unsafe { NiovRef::from_foreign(niov.cast()) });
     }
+}
+
+// ---- Time and tracepoints ----
+
+/// Seconds since boot, as of the last tick. Any context.
+#[inline]
+pub(crate) fn seconds() -> u32 {
+    // SAFETY: Has no requirements. CAST: A machine is not up for 136 years.
+    unsafe { bindings::ktime_get_seconds() as u32 }
+}
+
+declare_trace! {
+    unsafe fn net_devmem_bind(id: u32, ifindex: u32, queues: u32, niovs: u32, niov_size: u32);
+    unsafe fn net_devmem_unbind(id: u32, away: u32);
+    unsafe fn net_devmem_alloc_fail(id: u32, failures: u64);
+    unsafe fn net_devmem_token_issue(inode: u64, token: u32, id: u32, offset: u64, len: u32);
+    unsafe fn net_devmem_token_release(inode: u64, token: u32);
+}
+
+/// A dma-buf was bound to `queues`.
+pub(crate) fn trace_bind(id: u32, ifindex: u32, queues: &[u32], area: &DmabufArea) {
+    let (queues, niovs) = (queues.len() as u32, area.niovs().len() as u32);
+
+    // SAFETY: Takes any numbers.
+    unsafe { net_devmem_bind(id, ifindex, queues, niovs, 1 << area.niov_shift()) };
+}
+
+/// A binding left its queues, with `away` niovs not in its own pool.
+pub(crate) fn trace_unbind(id: u32, away: usize) {
+    // SAFETY: Takes any numbers.
+    unsafe { net_devmem_unbind(id, away as u32) };
+}
+
+/// A page pool got no niovs, for the `failures`th time.
+pub(crate) fn trace_alloc_fail(id: u32, failures: u64) {
+    // SAFETY: Takes any numbers.
+    unsafe { net_devmem_alloc_fail(id, failures) };
+}
+
+/// User space is told of a piece of device memory.
+#[inline]
+pub(crate) fn trace_token_issue(inode: u64, token: u32, id: u32, offset: u64, len: u32) {
+    // SAFETY: Takes any numbers.
+    unsafe { net_devmem_token_issue(inode, token, id, offset, len) };
+}
+
+/// User space gave a token back.
+#[inline]
+pub(crate) fn trace_token_release(inode: u64, token: u32) {
+    // SAFETY: Takes any numbers.
+    unsafe { net_devmem_token_release(inode, token) };
 }
 
 // ---- Transmit ----

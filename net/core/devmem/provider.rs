@@ -33,7 +33,12 @@ impl MemoryProvider for Binding {
 
     #[inline]
     fn alloc(&self, pool: &mut Refill<'_>) {
-        self.memory.pool.alloc(pool.room(), |niov| pool.push(niov));
+        let room = pool.room();
+
+        self.memory.pool.alloc(room, |niov| pool.push(niov));
+        if pool.room() == room && room != 0 {
+            self.memory.count_alloc_failure();
+        }
     }
 
     #[inline]

@@ -7,14 +7,15 @@
 //! that was split late) are copied, and a control message says how many.
 
 use crate::{
-    ffi::DmabufCmsg,
-    tokens::{Reservation, TokenTable},
+    ffi::{trace_token_issue, DmabufCmsg},
+    sockets::Holder,
+    tokens::Reservation,
 };
 use core::cmp::min;
 use kernel::{
     bindings,
     net::{
-        netmem::NiovRef,
+        netmem::{DmabufArea, NiovRef},
         skbuff::{FragMemory, SkBuff, UnreadableFrag},
         socket::RecvMsg,
     },
@@ -31,15 +32,16 @@ use kernel::{
 /// If nothing at all could be handed over: `ETOOSMALL` no room for a control message, `EFAULT`
 /// user memory, `ENODEV` memory of another provider, `ENOMEM`, `EBUSY` too many tokens.
 pub(crate) fn recv(
-    tokens: &TokenTable<NiovRef>,
+    holder: &Holder,
     skb: &SkBuff,
     offset: usize,
     len: usize,
     msg: &mut RecvMsg<'_>,
 ) -> Result<usize> {
     let mut receiver = Receiver {
-        tokens,
+        holder,
         reserved: None,
+        tally: Tally::default(),
         msg,
         skip: offset,
         left: len,
@@ -54,8 +56,9 @@ pub(crate) fn recv(
 
 /// How far one call has come.
 struct Receiver<'a, 'msg> {
-    tokens: &'a TokenTable<NiovRef>,
+    holder: &'a Holder,
     reserved: Option<Reservation<'a, NiovRef>>,
+    tally: Tally<'a>,
     msg: &'a mut RecvMsg<'msg>,
     /// Bytes still to pass over before the first that is wanted.
     skip: usize,
@@ -65,8 +68,43 @@ struct Receiver<'a, 'msg> {
     done: usize,
 }
 
-impl Receiver<'_, '_> {
-    fn run(&mut self, skb: &SkBuff) -> Result {
+/// What was received of one memory, to be counted there once.
+#[derive(Default)]
+struct Tally<'a> {
+    area: Option<&'a DmabufArea>,
+    bytes: u64,
+    frags: u64,
+}
+
+impl<'a> Tally<'a> {
+    #[inline]
+    fn add(&mut self, area: &'a DmabufArea, bytes: u64) {
+        if !self.area.is_some_and(|known| core::ptr::eq(known, area)) {
+            self.settle();
+            self.area = Some(area);
+        }
+        self.bytes += bytes;
+        self.frags += 1;
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        if let Some(area) = self.area.take() {
+            area.count_received(self.bytes, self.frags);
+        }
+        (self.bytes, self.frags) = (0, 0);
+    }
+}
+
+impl Drop for Tally<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+impl<'a> Receiver<'a, '_> {
+    fn run(&mut self, skb: &'a SkBuff) -> Result {
         for segment in skb.segments() {
             let linear = segment.linear();
             if let Some((start, len)) = self.window(linear.len()) {
@@ -137,7 +175,7 @@ impl Receiver<'_, '_> {
     #[inline]
     fn tell_dmabuf(
         &mut self,
-        frag: &UnreadableFrag<'_>,
+        frag: &UnreadableFrag<'a>,
         start: usize,
         len: usize,
         frags_left: usize,
@@ -148,18 +186,21 @@ impl Receiver<'_, '_> {
         }
         let reserved = match &mut self.reserved {
             Some(reserved) if !reserved.is_empty() => reserved,
-            reserved => reserved.insert(self.tokens.reserve(frags_left)?),
+            reserved => reserved.insert(self.holder.tokens.reserve(frags_left)?),
         };
 
-        let offset = frag.dmabuf_offset() + start as u64;
+        let (area, inode) = (frag.area(), self.holder.inode);
+        let (offset, id) = (frag.dmabuf_offset() + start as u64, area.dmabuf_id());
         let msg = &mut *self.msg;
         reserved.issue(frag.hold(), |token| {
+            trace_token_issue(inode, token, id, offset, len as u32);
             msg.put_cmsg(
                 bindings::SOL_SOCKET,
                 bindings::SO_DEVMEM_DMABUF,
-                &DmabufCmsg::dmabuf(offset, len as u32, token, frag.dmabuf_id()),
+                &DmabufCmsg::dmabuf(offset, len as u32, token, id),
             )
         })?;
+        self.tally.add(area, len as u64);
         self.advance(len);
         Ok(())
     }

@@ -2,8 +2,10 @@
 
 //! `SO_DEVMEM_DONTNEED`: user space gives tokens back.
 
-use crate::{ffi::TokenRange, tokens::TokenTable};
-use kernel::net::netmem::NiovRef;
+use crate::{
+    ffi::{trace_token_release, TokenRange},
+    sockets::Holder,
+};
 
 /// Most ranges in one call.
 pub(crate) const MAX_RANGES: usize = 128;
@@ -12,8 +14,8 @@ pub(crate) const MAX_RANGES: usize = 128;
 const MAX_TOKENS: u32 = 1024;
 
 /// Releases the tokens in `ranges`, up to a limit. Returns how many of them were held.
-pub(crate) fn release(tokens: &TokenTable<NiovRef>, ranges: &[TokenRange]) -> u32 {
-    let mut releaser = tokens.releaser();
+pub(crate) fn release(holder: &Holder, ranges: &[TokenRange]) -> u32 {
+    let mut releaser = holder.tokens.releaser();
     let mut budget = MAX_TOKENS;
     let mut released = 0;
 
@@ -21,7 +23,9 @@ pub(crate) fn release(tokens: &TokenTable<NiovRef>, ranges: &[TokenRange]) -> u3
         let count = range.count().min(budget);
         budget -= count;
         for i in 0..count {
-            if releaser.release(range.start().wrapping_add(i)) {
+            let token = range.start().wrapping_add(i);
+            if releaser.release(token) {
+                trace_token_release(holder.inode, token);
                 released += 1;
             }
         }

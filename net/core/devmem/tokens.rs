@@ -14,6 +14,7 @@
 //! allocated outside of the lock. Indices that were given back are used again first, the latest
 //! first.
 
+use crate::ffi::seconds;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     deferred::cond_resched,
@@ -69,7 +70,9 @@ fn segment_len(segment: usize) -> u32 {
 struct Entry<T: ForeignOwnable> {
     held: Slot<T>,
     /// While the index is free: the next free index plus one, or zero. Under the lock.
-    next: Atomic<u32>,
+    ///
+    /// While it is held: when the token was issued, in seconds since boot.
+    next_or_since: Atomic<u32>,
 }
 
 /// The free indices: a list through the entries, and those that were never used.
@@ -118,7 +121,7 @@ impl<T: ForeignOwnable + Send> TokenTable<T> {
     fn take_index(&self, free: &mut FreeList) -> Option<u32> {
         let index = match free.head.checked_sub(1) {
             Some(index) => {
-                free.head = self.entry(index)?.next.load(Relaxed);
+                free.head = self.entry(index)?.next_or_since.load(Relaxed);
                 index
             }
             None if free.fresh < free.capacity => {
@@ -140,7 +143,7 @@ impl<T: ForeignOwnable + Send> TokenTable<T> {
         let mut free = self.free.lock();
         for &index in indices.iter().rev() {
             if let Some(entry) = self.entry(index) {
-                entry.next.store(free.head, Relaxed);
+                entry.next_or_since.store(free.head, Relaxed);
                 free.head = index + 1;
                 free.used -= 1;
             }
@@ -157,7 +160,7 @@ impl<T: ForeignOwnable + Send> TokenTable<T> {
             for _ in 0..len {
                 let entry = Entry {
                     held: Slot::new(),
-                    next: Atomic::new(0),
+                    next_or_since: Atomic::new(0),
                 };
                 new.push(entry, GFP_KERNEL)?;
             }
@@ -184,6 +187,7 @@ impl<T: ForeignOwnable + Send> TokenTable<T> {
             indices: [0; BATCH],
             next: 0,
             end: 0,
+            now: seconds(),
         };
 
         loop {
@@ -213,11 +217,45 @@ impl<T: ForeignOwnable + Send> TokenTable<T> {
         }
     }
 
+    /// Counts the tokens whose values have an address ([`Slot::addr`]) for which `wanted` holds.
+    ///
+    /// Process context; takes a while if there are millions, and no lock.
+    pub(crate) fn survey(&self, wanted: impl Fn(usize) -> bool) -> Survey {
+        let now = seconds();
+        let mut survey = Survey::default();
+
+        for segment in self.segments.iter().map_while(SetOnce::as_ref) {
+            for entries in segment.chunks(1024) {
+                for entry in entries {
+                    let addr = entry.held.addr();
+                    if addr != 0 && wanted(addr) {
+                        // A token that was released meanwhile has an index here. It is off the
+                        // count by one, and must not be off the scale in its age.
+                        let since = entry.next_or_since.load(Relaxed).min(now);
+                        survey.tokens += 1;
+                        survey.oldest = survey.oldest.max(now - since);
+                    }
+                }
+                cond_resched();
+            }
+        }
+        survey
+    }
+
     /// How many tokens are held, those that a receive has reserved included.
     #[cfg_attr(not(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST), allow(dead_code))]
     pub(crate) fn used(&self) -> u32 {
         self.free.lock().used
     }
+}
+
+/// What a look at the tokens of a socket found.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Survey {
+    /// How many tokens are held.
+    pub(crate) tokens: u32,
+    /// Age of the oldest, in seconds.
+    pub(crate) oldest: u32,
 }
 
 #[pinned_drop]
@@ -244,6 +282,8 @@ pub(crate) struct Reservation<'a, T: ForeignOwnable + Send> {
     indices: [u32; BATCH],
     next: usize,
     end: usize,
+    /// When the tokens are issued, in seconds since boot.
+    now: u32,
 }
 
 impl<T: ForeignOwnable + Send> Reservation<'_, T> {
@@ -267,7 +307,8 @@ impl<T: ForeignOwnable + Send> Reservation<'_, T> {
             _ => return Err(EBUSY),
         };
         let entry = self.table.entry(index).ok_or(EBUSY)?;
-        // The slot of a reserved index is empty.
+        // Reserved: nobody else reads this as an index, and the slot is empty.
+        entry.next_or_since.store(self.now, Relaxed);
         entry.held.put(value).map_err(|_| EBUSY)?;
 
         let told = tell(index + 1);
@@ -419,6 +460,24 @@ mod tests {
             0
         );
         assert_eq!(release(&table, &tokens), 1);
+    }
+
+    #[test]
+    fn a_survey_sees_what_is_held_and_wanted() {
+        let (table, one, two) = (table(), value(), value());
+        let addr = |value: &Arc<u32>| value.clone().into_foreign() as usize;
+        let (mut mine, other) = (issue(&table, &one, 500), issue(&table, &two, 300));
+        let place = addr(&one);
+        assert_eq!(table.survey(|addr| addr == place).tokens, 500);
+        assert_eq!(table.survey(|_| true).tokens, 800);
+        mine.truncate(200);
+        assert_eq!(release(&table, &mine), 200);
+        assert_eq!(table.survey(|addr| addr == place).tokens, 300);
+        assert_eq!(release(&table, &other), 300);
+        let survey = table.survey(|_| true);
+        assert_eq!(survey.tokens, 300);
+        // The test does not take as long as the machine is up.
+        assert!(survey.oldest < 60);
     }
 
     #[test]

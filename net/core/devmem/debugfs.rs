@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/sys/kernel/debug/net_devmem/ID/`: what a binding is and who holds its memory.
+//!
+//! A binding has its folder from bind until its memory is unmapped, which is after unbind if tokens
+//! or packets are out. The files are for people and for the `devmem` tool; lines may be added.
+
+use crate::{binding::Memory, sockets};
+use kernel::{
+    debugfs::{Dir, Scope},
+    fmt,
+    net::page_pool,
+    prelude::*,
+    str::CStr,
+    sync::lazy::Lazy,
+};
+
+/// The folder of all bindings, made with the first.
+struct Root {
+    dir: Dir,
+}
+
+static ROOT: Lazy<Root> = Lazy::new();
+
+/// Puts `memory` into a scope in which it has its files. Process context, as its end.
+///
+/// No files is no error: debugfs may be off, or out of memory.
+pub(crate) fn publish<'a>(
+    name: &'a CStr,
+    memory: impl PinInit<Memory, Error> + 'a,
+) -> Result<impl PinInit<Scope<Memory>, Error> + 'a> {
+    let root = ROOT.get_or_init(init!(Root {
+        dir: Dir::new(c"net_devmem"),
+    }))?;
+    Ok(root.dir.scope(memory, name, |memory, dir| {
+        dir.read_callback_file(c"info", memory, &info);
+        dir.read_callback_file(c"sockets", memory, &holders);
+    }))
+}
+
+fn info(memory: &Memory, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (area, buf) = (memory.pool.area(), memory.dma_buf());
+    let (niovs, free) = (area.niovs().len(), memory.pool.available());
+    let usage = page_pool::usage(area.dmabuf_id());
+    let (bytes, frags) = area.received();
+
+    writeln!(f, "id: {}", area.dmabuf_id())?;
+    memory.place.lock().describe(f)?;
+    f.write_fmt(fmt!("exporter: {}\n", buf.exporter_name()))?;
+    writeln!(f, "dmabuf_inode: {}", buf.inode())?;
+    writeln!(f, "size: {}", buf.size())?;
+    writeln!(f, "chunks: {}", area.chunks())?;
+    writeln!(f, "niov_size: {}", 1u64 << area.niov_shift())?;
+    writeln!(f, "niovs: {niovs}")?;
+    writeln!(f, "niovs_free: {free}")?;
+    writeln!(f, "niovs_idle: {}", usage.idle)?;
+    // The three are read one after the other, while niovs move.
+    writeln!(f, "niovs_out: {}", niovs.saturating_sub(free + usage.idle))?;
+    writeln!(f, "page_pools: {}", usage.pools)?;
+    writeln!(f, "bytes_received: {bytes}")?;
+    writeln!(f, "frags_received: {frags}")?;
+    writeln!(f, "alloc_failures: {}", memory.alloc_failures())
+}
+
+fn holders(memory: &Memory, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "inode tokens oldest_s")?;
+    sockets::list(memory.pool.area(), f)
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a binding is installed: its device and its queues.
+
+use crate::{binding::Binding, provider};
+use kernel::{
+    fmt,
+    net::{
+        genetlink::ExtAck,
+        netdevice::{NetDevice, NetDeviceGuard},
+        rx_queue::{InstalledProvider, RxQueueId},
+    },
+    prelude::*,
+    str::CString,
+    sync::{aref::ARef, Arc},
+};
+
+/// The queues that a binding is on.
+pub(crate) struct Place {
+    /// The device, held as long as a queue of it is on the list.
+    dev: Option<ARef<NetDevice>>,
+    installed: KVec<InstalledProvider<Binding>>,
+    /// What the device was called when the binding was made, for those who look later.
+    name: CString,
+    ifindex: u32,
+    netns: u32,
+}
+
+impl Place {
+    /// On `dev`, but on no queue yet.
+    pub(crate) fn new(dev: &NetDevice) -> Result<Self> {
+        Ok(Self {
+            dev: None,
+            installed: KVec::new(),
+            name: CString::try_from_fmt(fmt!("{}", dev.name()))?,
+            ifindex: dev.ifindex(),
+            netns: dev.netns_inode(),
+        })
+    }
+
+    /// The device, if the binding is on a queue of it.
+    pub(crate) fn device(&self) -> Option<ARef<NetDevice>> {
+        self.dev.clone()
+    }
+
+    /// Takes all queues off the list, for the caller to close.
+    fn take(&mut self) -> KVec<InstalledProvider<Binding>> {
+        self.dev = None;
+        core::mem::take(&mut self.installed)
+    }
+
+    /// The queue went away with its device; with the last one, so does the hold on the device.
+    pub(crate) fn forget(&mut self, rxq: RxQueueId) {
+        self.installed.retain(|queue| queue.rxq() != rxq);
+        if self.installed.is_empty() {
+            self.dev = None;
+        }
+    }
+
+    /// Writes what it is, a `key: value` a line.
+    pub(crate) fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bound = !self.installed.is_empty();
+        writeln!(f, "state: {}", if bound { "bound" } else { "unbound" })?;
+        match &self.dev {
+            Some(dev) => f.write_fmt(fmt!(
+                "netns: {}\nifindex: {}\ndevice: {}\n",
+                dev.netns_inode(),
+                dev.ifindex(),
+                dev.name()
+            ))?,
+            None => f.write_fmt(fmt!(
+                "netns: {}\nifindex: {}\ndevice: {}\n",
+                self.netns,
+                self.ifindex,
+                &*self.name
+            ))?,
+        }
+        write!(f, "queues:")?;
+        for queue in &self.installed {
+            write!(f, " {}", queue.index())?;
+        }
+        writeln!(f)
+    }
+}
+
+impl Binding {
+    /// Installs the binding on `queues`, one after the other. Leaves those that were done.
+    pub(crate) fn install(
+        self: &Arc<Self>,
+        dev: &NetDeviceGuard<'_>,
+        queues: &[u32],
+        rx_page_size: u32,
+        extack: ExtAck<'_>,
+    ) -> Result {
+        self.memory
+            .place
+            .lock()
+            .installed
+            .reserve(queues.len(), GFP_KERNEL)?;
+        for &index in queues {
+            let installed = InstalledProvider::open(
+                dev,
+                index,
+                &provider::OPS,
+                self.clone(),
+                rx_page_size,
+                extack,
+            )
+            .inspect_err(|&error| provider::explain(dev, index, error, extack))?;
+
+            let mut place = self.memory.place.lock();
+            place.dev.get_or_insert_with(|| ARef::from(&**dev));
+            if let Err(full) = place.installed.push_within_capacity(installed) {
+                drop(place);
+                full.0.close(dev);
+                return Err(ENOMEM);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the binding off all queues that it is on. They restart on ordinary memory.
+    pub(crate) fn close_queues(&self, dev: &NetDeviceGuard<'_>) {
+        let queues = self.memory.place.lock().take();
+
+        for queue in queues {
+            queue.close(dev);
+        }
+    }
+}
