@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import model, paths, sandbox
+from . import kernel, model, paths, sandbox
 from .errors import HarnessError
 
 # Root of the guest's `ip netns` and the like; the rest of / is read-only.
@@ -26,6 +26,7 @@ cd {repo}
 export HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 RESULTS={results}
 export DEVMEM_CACHE={cache}
 export PATH={path}
+{exports}
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
 mkdir -p /run/netns
@@ -113,10 +114,19 @@ def _prepare(guest):
     script = GUEST.format(
         repo=shlex.quote(str(paths.REPO)), cache=shlex.quote(str(paths.CACHE)),
         results=shlex.quote(str(guest.results)),
-        path=sandbox.PATH,
+        path=sandbox.PATH, exports=_exports(guest),
         commands="\n".join(f"run {name} {shlex.join(map(str, argv))}"
                            for name, argv in guest.commands))
     (guest.results / "guest.sh").write_text(script)
+
+
+def _exports(guest):
+    """What tests may want to know of this guest, as lines of shell."""
+    known = {"DEVMEM_EXPORTER": kernel.exporter(guest.image)}
+    if guest.nics:
+        known["DEVMEM_FAULT_FILE"] = guest.results / model.FAULTS
+    return "\n".join(f"export {name}={shlex.quote(str(value))}"
+                     for name, value in known.items() if value)
 
 
 def _command(guest, sockets):

@@ -20,6 +20,18 @@ SEEDS = {"c": ("rust",), "rust": ("c",), "rust-debug": ()}
 LLVM = "-19"
 # Objects are good for as long as these packages stay as they are.
 COMPILERS = ("rustc", "rust-src", "bindgen", "clang-19", "lld-19", "llvm-19", "pahole")
+# A module for the tests, which only loads into the image that it was built with.
+EXPORTER = Path("tools/testing/devmem_exporter")
+
+
+def exporter(image):
+    """Where the test exporter of a kept image is: None if it was built without."""
+    module = _beside(image)
+    return module if module.is_file() else None
+
+
+def _beside(image):
+    return image.with_name(f"{image.name.replace('bzImage', EXPORTER.name, 1)}.ko")
 
 
 class Kernel:
@@ -86,22 +98,42 @@ class Kernel:
     def build(self, stage, variant, keep=None, extra=()):
         """Sync, configure and build; call with the lock held.
 
-        The image is copied to `keep`, where no other run rebuilds it.
+        The image is copied to `keep`, where no other run rebuilds it, and
+        the test exporter to where exporter(keep) finds it.
         """
         # The base's C implementation is compared with as it is, unmended.
         changed = self.tree.sync(stage, fixes=variant != "c")
         fresh = not self.image(variant).is_file()
         before = None if fresh else self.image(variant).stat().st_mtime_ns
         self.configure(stage, variant)
-        self.make(stage, variant, "bzImage", extra=extra)
+        # "modules" has none to build: it is for what modules are built with.
+        self.make(stage, variant, "bzImage", "modules", extra=extra)
         (self.objects(variant) / ".built").touch()
         if keep:
+            _beside(keep).unlink(missing_ok=True)
             shutil.copy2(self.image(variant), keep)
+        module = self._exporter(stage, variant, extra)
+        if keep and module:
+            shutil.copy2(module, _beside(keep))
         files = f"{len(changed)} file{'s' * (len(changed) != 1)} synced"
         if before == self.image(variant).stat().st_mtime_ns:
             stage.result(f"{variant}: reused the build, {files}")
         else:
             stage.result(f"{variant}: {'built' if fresh else 'rebuilt'}, {files}")
+
+    def _exporter(self, stage, variant, extra):
+        """Build the test exporter against a variant; None if there is no source."""
+        source_folder = self.tree.where / EXPORTER
+        if not (source_folder / "Kbuild").is_file():
+            return None
+        out = self.objects(variant) / EXPORTER
+        out.mkdir(parents=True, exist_ok=True)
+        self.make(stage, variant, f"M={source_folder}", f"MO={out}", "modules",
+                  log=f"exporter-{variant}", extra=extra)
+        module = out / f"{EXPORTER.name}.ko"
+        if not module.is_file():
+            raise HarnessError(f"{EXPORTER}/Kbuild builds no {module.name}")
+        return module
 
     def locked(self, stage):
         """The lock that holds tree and objects still."""
@@ -125,6 +157,7 @@ class Kernel:
             paths.remove_tree(scratch)
             subprocess.run(["cp", "-a", "--reflink=auto", donor, scratch], check=True)
             (scratch / ".built").unlink()
+            paths.remove_tree(scratch / EXPORTER)
             paths.remove_tree(objects)
             scratch.rename(objects)
         elif not usable:

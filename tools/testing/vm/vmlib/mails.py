@@ -22,6 +22,7 @@ MAILS = (
     ("net/core/devmem/", "net: devmem: add an implementation in Rust"),
     ("Kconfig.devmem", "net: devmem: add the options"),
     ("tools/net/", "tools: net: add devmem tools in Rust"),
+    ("tools/testing/devmem_exporter/", "testing: devmem_exporter: add an exporter for tests"),
     ("tools/testing/", "selftests: net: test device memory TCP"),
     ("", "net: devmem: add further files"),
 )

@@ -16,6 +16,8 @@ SOURCE = paths.REPO / "tools/testing/gve"
 TARGET = paths.CACHE / "target-gve"
 BINARY = TARGET / "release/gvnic"
 READY_TIMEOUT = 20  # seconds
+# In the results: a test in the guest writes faults there, see `gvnic --help`.
+FAULTS = "faults"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Options:
     split_late: int = 0  # bytes of payload that stay in the header buffer
     extra: tuple = ()
 
-    def arguments(self, folder):
-        argv = []
+    def arguments(self, folder, results):
+        argv = ["--fault-file", str(results / FAULTS)]
         for socket in self.sockets(folder):
             argv += ["--socket", str(socket)]
         argv += ["--topology", self.topology, "--queues", str(self.queues),
@@ -63,13 +65,14 @@ def cargo(stage, source, target, *arguments, log=None):
 def running(options, folder, log):
     """Run the model with its sockets in `folder` while the body runs.
 
-    Ends it with SIGTERM, so that it can write its counters.
+    Its log, counters and faults are in the log's folder. Ends it with
+    SIGTERM, so that it can write its counters.
     """
     ready = Path(folder) / "ready"
     line = sandbox.command(
-        [BINARY, *options.arguments(folder), "--ready-file", ready,
+        [BINARY, *options.arguments(folder, log.parent), "--ready-file", ready,
          "--stats", log.with_suffix(".json")],
-        writable=(folder,))
+        writable=(folder, log.parent))
     with open(log, "w") as sink:
         child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=sink,
                                  stderr=subprocess.STDOUT, env=sandbox.environment())

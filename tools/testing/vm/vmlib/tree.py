@@ -20,7 +20,7 @@ from .errors import HarnessError
 
 # Folders of the repo that stand where they stand in a kernel tree.
 OVERLAY = ("include", "net", "drivers", "rust", "Documentation", "samples", "scripts",
-           "tools/net", "tools/testing/selftests")
+           "tools/net", "tools/testing/selftests", "tools/testing/devmem_exporter")
 # Our options; the hook in net/Kconfig sources it under this name.
 RENAMED = {"Kconfig": "Kconfig.devmem"}
 IGNORED = {"target", "__pycache__"}

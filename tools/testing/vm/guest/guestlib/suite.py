@@ -40,6 +40,7 @@ class LeftOut:
 
 _DEFAULT = (
     TestFile("bind_rx", "bind_rx.py", "ours", 900),
+    TestFile("raw_netlink", "raw_netlink.py", "ours", 300),
     TestFile("transfer", "transfer.py", "ours", 900),
     TestFile("recvmsg", "recvmsg.py", "ours", 900),
     TestFile("tokens", "tokens.py", "ours", 900),

@@ -6,7 +6,7 @@ from ..errors import HarnessError
 
 PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
-TIMEOUT = 1500  # seconds
+TIMEOUT = 2700  # seconds
 SPLIT_LATE = 64  # bytes of payload that the model leaves with the headers
 # The base's gve claims no segment size, so that DMA debugging reports every
 # udmabuf of more than 64 KiB, with the C implementation as well.

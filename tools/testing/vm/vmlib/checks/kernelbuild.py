@@ -32,8 +32,9 @@ def check(report, kernel, keep):
         keep.unlink(missing_ok=True)
         kernel.build(stage, VARIANT, keep, extra=["CLIPPY=1"])
         report.add("kernel", f"{VARIANT} builds", "pass")
-        found = _warnings(kernel, stage.log_path(f"kernel-{VARIANT}").read_text(errors="replace"),
-                          ours)
+        logs = (stage.log_path(f"{part}-{VARIANT}") for part in ("kernel", "exporter"))
+        found = _warnings(kernel, "".join(log.read_text(errors="replace") for log in logs
+                                          if log.is_file()), ours)
         for name, texts in found.items():
             report.add("kernel", f"warnings: {name}", "fail", "\n".join(texts))
         if not found:

@@ -4,6 +4,7 @@
 import re
 
 from .. import sandbox, tree
+from ..kernel import EXPORTER
 from ..errors import HarnessError
 
 # Not ours to decide: no MAINTAINERS entry, and the series is not sent yet.
@@ -16,8 +17,7 @@ def rustfmt(report, kernel):
     with report.stage("rustfmt") as stage, kernel.locked(stage):
         kernel.tree.sync(stage)
         names = [name for name in kernel.tree.expected() if name.endswith(".rs")
-                 and (kernel.tree.where / name).is_file()
-                 and not name.startswith("tools/")]
+                 and (kernel.tree.where / name).is_file() and _in_kernel(name)]
         for name in names:
             try:
                 # A file's modules are checked with it, and on their own too.
@@ -51,9 +51,14 @@ def checkpatch(report, kernel):
                                "\n".join(found.get(name, ())))
 
 
+def _in_kernel(name):
+    """Of the kernel proper or a module, not of user space."""
+    return not name.startswith("tools/") or name.startswith(f"{EXPORTER}/")
+
+
 def _checked(name):
-    """C anywhere; Rust and docs of the kernel proper (cargo has its own lints)."""
-    if name.startswith("tools/"):
+    """C anywhere; Rust and docs of the kernel (cargo has its own lints)."""
+    if not _in_kernel(name):
         return name.endswith((".c", ".h", ".sh"))
     return name.endswith((".c", ".h", ".rs", ".rst")) or "Kconfig" in name
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a guest is told, and what the device model is asked for."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from vmlib import boot, kernel, model
+
+
+class Guest(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.top = Path(scratch.name)
+        self.image = self.top / "bzImage-rust-debug"
+        self.results = self.top / "results"
+
+    def script(self, **kwargs):
+        boot._prepare(boot.Guest(image=self.image, results=self.results, **kwargs))
+        return (self.results / "guest.sh").read_text()
+
+    def test_the_module_is_the_one_of_the_image(self):
+        for name in ("devmem_exporter-rust.ko", "devmem_exporter-rust-debug.ko"):
+            (self.top / name).touch()
+        self.assertEqual(kernel.exporter(self.image), self.top / "devmem_exporter-rust-debug.ko")
+        self.assertIn(f"export DEVMEM_EXPORTER={self.top}/devmem_exporter-rust-debug.ko\n",
+                      self.script())
+
+    def test_without_a_module_nothing_is_promised(self):
+        self.assertIsNone(kernel.exporter(self.image))
+        self.assertNotIn("DEVMEM_EXPORTER", self.script())
+
+    def test_guest_and_model_mean_the_same_fault_file(self):
+        options = model.Options()
+        arguments = options.arguments(self.top, self.results)
+        faults = arguments[arguments.index("--fault-file") + 1]
+        self.assertIn(f"export DEVMEM_FAULT_FILE={faults}\n", self.script(nics=options))
+        self.assertNotIn("DEVMEM_FAULT_FILE", self.script())
