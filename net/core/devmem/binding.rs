@@ -11,6 +11,7 @@ use crate::{
     genpool::{NiovPool, Niovs, PoolError},
     ids::Id,
     place::Place,
+    request::BindRx,
 };
 use kernel::{
     debugfs::Scope,
@@ -18,7 +19,7 @@ use kernel::{
     device::Device,
     dma::DataDirection,
     dma_buf::{DmaBuf, Mapping},
-    net::{genetlink::ExtAck, netdevice::NetDeviceGuard, rx_queue::RxQueueId},
+    net::{netdevice::NetDeviceGuard, rx_queue::RxQueueId},
     page::PAGE_SHIFT,
     prelude::*,
     str::CString,
@@ -81,14 +82,16 @@ impl Binding {
     fn import(
         id: u32,
         dev: &NetDeviceGuard<'_>,
+        wanted: &BindRx<'_>,
         config: Config,
-        extack: ExtAck<'_>,
     ) -> Result<Arc<Self>> {
         let attachment = config.buf.attach(&config.dma_dev).inspect_err(|_| {
-            extack.message(c"the exporter of the dma-buf refuses to attach the NIC's DMA device");
+            wanted.blame_buffer(fmt!("the dma-buf's exporter refuses the NIC's DMA device"));
         })?;
         let mapping = attachment.map(DataDirection::FromDevice).inspect_err(|_| {
-            extack.message(c"the exporter of the dma-buf cannot map it for the NIC's DMA device");
+            wanted.blame_buffer(fmt!(
+                "the dma-buf's exporter cannot map it for the NIC's DMA device"
+            ));
         })?;
 
         let runs = || {
@@ -97,7 +100,7 @@ impl Binding {
         };
         let niovs = Niovs::cut(id, config.niov_shift, runs).map_err(|error| match error {
             PoolError::Misaligned { addr, len } => {
-                extack.message_fmt(fmt!(
+                wanted.blame_buffer(fmt!(
                     "dma-buf run {:#x}+{:#x} is not a multiple of {} byte niovs",
                     addr,
                     len,
@@ -105,10 +108,18 @@ impl Binding {
                 ));
                 EINVAL
             }
-            PoolError::Other(error) => error,
+            PoolError::Other(error) => {
+                wanted.blame_buffer(fmt!("cannot cut the dma-buf into niovs: out of memory?"));
+                error
+            }
         })?;
+        Self::assemble(dev, niovs, mapping).inspect_err(|_| wanted.out_of_memory())
+    }
+
+    /// Puts together what was imported.
+    fn assemble(dev: &NetDeviceGuard<'_>, niovs: Niovs, mapping: Mapping) -> Result<Arc<Self>> {
         let place = Place::new(dev)?;
-        let folder = CString::try_from_fmt(fmt!("{id}"))?;
+        let folder = CString::try_from_fmt(fmt!("{}", niovs.dmabuf_id()))?;
         let memory = try_pin_init!(Memory {
             pool <- NiovPool::new(niovs),
             mapping,
@@ -121,7 +132,7 @@ impl Binding {
     }
 
     /// The size of niovs to ask the queues for, in bytes.
-    fn rx_page_size(&self) -> u32 {
+    pub(crate) fn rx_page_size(&self) -> u32 {
         let shift = self.memory.pool.area().niov_shift();
         // Zero lets the driver keep its own, which is a page.
         if shift as usize == PAGE_SHIFT {
@@ -150,27 +161,27 @@ pub(crate) struct Bound {
 impl Bound {
     /// Binds a dma-buf to RX queues of a device. On failure nothing is left behind.
     ///
-    /// `queues` are indices that exist, each once. Process context.
+    /// Process context.
     ///
     /// # Errors
     ///
-    /// Each but `ENOMEM` with a message in `extack`: those of [`InstalledProvider::open`] and of
-    /// the exporter, `EINVAL` for a mapping that can't be cut into niovs.
+    /// Each with a message: those of [`InstalledProvider::open`] and of the exporter, `EINVAL` for
+    /// a mapping that can't be cut into niovs, `ENOMEM`.
+    ///
+    /// [`InstalledProvider::open`]: kernel::net::rx_queue::InstalledProvider::open
     pub(crate) fn bind(
         dev: &NetDeviceGuard<'_>,
-        queues: &[u32],
+        wanted: &BindRx<'_>,
         config: Config,
-        extack: ExtAck<'_>,
     ) -> Result<Self> {
-        let id = Id::new()?;
-        let binding = Binding::import(id.get(), dev, config, extack)?;
-        let rx_page_size = binding.rx_page_size();
+        let id = Id::new().inspect_err(|_| wanted.out_of_memory())?;
+        let binding = Binding::import(id.get(), dev, wanted, config)?;
 
         let bound = Self { binding, id };
-        match bound.binding.install(dev, queues, rx_page_size, extack) {
+        match bound.binding.install(dev, wanted) {
             Ok(()) => {
-                let area = bound.binding.memory.pool.area();
-                ffi::trace_bind(bound.id(), dev.ifindex(), queues, area);
+                let (area, queues) = (bound.binding.memory.pool.area(), wanted.queues().len());
+                ffi::trace_bind(dev.ifindex(), queues, area);
                 Ok(bound)
             }
             Err(error) => {

@@ -5,6 +5,8 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`netlink`] | `bind-rx`, and the bindings that a netlink socket owns |
+//! | [`request`] | what a `bind-rx` asks for, and what of it to blame for a failure |
+//! | [`explain`] | why a queue can't be bound |
 //! | [`binding`] | a mapped dma-buf on its queues, from bind to the last reference |
 //! | [`place`] | the device and the queues that a binding is on |
 //! | [`ids`] | the ids that user space knows bindings by |
@@ -25,6 +27,7 @@
 
 mod binding;
 mod debugfs;
+mod explain;
 mod ffi;
 mod genpool;
 mod ids;
@@ -33,6 +36,7 @@ mod place;
 mod provider;
 mod recv;
 mod release;
+mod request;
 mod sockets;
 mod tokens;
 

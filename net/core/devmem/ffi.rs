@@ -329,12 +329,12 @@ declare_trace! {
     unsafe fn net_devmem_token_release(inode: u64, token: u32);
 }
 
-/// A dma-buf was bound to `queues`.
-pub(crate) fn trace_bind(id: u32, ifindex: u32, queues: &[u32], area: &DmabufArea) {
-    let (queues, niovs) = (queues.len() as u32, area.niovs().len() as u32);
+/// A dma-buf was bound to so many queues of a device.
+pub(crate) fn trace_bind(ifindex: u32, queues: usize, area: &DmabufArea) {
+    let (id, niovs) = (area.dmabuf_id(), area.niovs().len() as u32);
 
     // SAFETY: Takes any numbers.
-    unsafe { net_devmem_bind(id, ifindex, queues, niovs, 1 << area.niov_shift()) };
+    unsafe { net_devmem_bind(id, ifindex, queues as u32, niovs, 1 << area.niov_shift()) };
 }
 
 /// A binding left its queues, with `away` niovs not in its own pool.

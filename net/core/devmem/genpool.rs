@@ -101,6 +101,11 @@ impl Niovs {
         let free = FreeStack::new(u32::try_from(area.niovs().len()).map_err(Error::from)?)?;
         Ok(Self { area, free })
     }
+
+    /// The id of the binding that they are for.
+    pub(crate) fn dmabuf_id(&self) -> u32 {
+        self.area.dmabuf_id()
+    }
 }
 
 impl NiovPool {

@@ -2,11 +2,10 @@
 
 //! Where a binding is installed: its device and its queues.
 
-use crate::{binding::Binding, provider};
+use crate::{binding::Binding, explain, provider, request::BindRx};
 use kernel::{
     fmt,
     net::{
-        genetlink::ExtAck,
         netdevice::{NetDevice, NetDeviceGuard},
         rx_queue::{InstalledProvider, RxQueueId},
     },
@@ -84,29 +83,28 @@ impl Place {
 }
 
 impl Binding {
-    /// Installs the binding on `queues`, one after the other. Leaves those that were done.
+    /// Installs the binding on the queues of the request, in order. Leaves those that were done.
     pub(crate) fn install(
         self: &Arc<Self>,
         dev: &NetDeviceGuard<'_>,
-        queues: &[u32],
-        rx_page_size: u32,
-        extack: ExtAck<'_>,
+        wanted: &BindRx<'_>,
     ) -> Result {
-        self.memory
-            .place
-            .lock()
-            .installed
-            .reserve(queues.len(), GFP_KERNEL)?;
-        for &index in queues {
+        let room = {
+            let mut place = self.memory.place.lock();
+            place.installed.reserve(wanted.queues().len(), GFP_KERNEL)
+        };
+        room.inspect_err(|_| wanted.out_of_memory())?;
+
+        for queue in wanted.queues() {
             let installed = InstalledProvider::open(
                 dev,
-                index,
+                queue.index,
                 &provider::OPS,
                 self.clone(),
-                rx_page_size,
-                extack,
+                self.rx_page_size(),
+                wanted.extack(),
             )
-            .inspect_err(|&error| provider::explain(dev, index, error, extack))?;
+            .inspect_err(|&error| explain::refusal(dev, wanted, queue, error))?;
 
             let mut place = self.memory.place.lock();
             place.dev.get_or_insert_with(|| ARef::from(&**dev));

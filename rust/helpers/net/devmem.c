@@ -55,6 +55,11 @@ __rust_helper bool rust_helper_netif_device_present(const struct net_device *dev
 	return netif_device_present(dev);
 }
 
+__rust_helper bool rust_helper_netif_running(const struct net_device *dev)
+{
+	return netif_running(dev);
+}
+
 __rust_helper struct netdev_rx_queue *
 rust_helper___netif_get_rx_queue(struct net_device *dev, unsigned int rxq)
 {

@@ -152,6 +152,12 @@ impl NetDeviceGuard<'_> {
         unsafe { bindings::netdev_need_ops_lock(self.as_raw()) }
     }
 
+    /// Whether the interface is up.
+    pub fn is_running(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netif_running(self.as_raw()) }
+    }
+
     /// How many RX queues are in use.
     pub fn rx_queues(&self) -> u32 {
         // SAFETY: The device is valid, and the lock keeps the number.
@@ -175,9 +181,44 @@ impl NetDeviceGuard<'_> {
         unsafe { bindings::dev_xdp_prog_count(self.as_raw()) != 0 }
     }
 
-    /// The device that does DMA for RX queue `index`, if there is one.
+    /// Whether RX queue `index` of this physical device is leased to a virtual one.
+    pub fn has_leased_away(&self, index: u32) -> bool {
+        self.lease(index, bindings::netif_lease_dir_NETIF_PHYS_TO_VIRT)
+            .is_some()
+    }
+
+    /// The physical device and queue that RX queue `index` of this virtual device stands for.
     ///
-    /// It stays bound as long as the instance lock of its net device is held.
+    /// Its instance lock may be taken inside this one.
+    pub fn leased_from(&self, index: u32) -> Option<(ARef<NetDevice>, u32)> {
+        self.lease(index, bindings::netif_lease_dir_NETIF_VIRT_TO_PHYS)
+    }
+
+    /// The other end of the lease of RX queue `index`, if there is one in this direction.
+    fn lease(
+        &self,
+        index: u32,
+        direction: bindings::netif_lease_dir,
+    ) -> Option<(ARef<NetDevice>, u32)> {
+        if index >= self.rx_queues() {
+            return None;
+        }
+        let (mut dev, mut other) = (self.as_raw(), index);
+        // SAFETY: The device is locked and the queue exists.
+        let rxq = unsafe { bindings::__netif_get_rx_queue_lease(&mut dev, &mut other, direction) };
+        if rxq.is_null() || dev == self.as_raw() {
+            return None;
+        }
+        // SAFETY: Either end's lock, this one's too, keeps the lease and so both devices.
+        Some((ARef::from(unsafe { &*dev.cast::<NetDevice>() }), other))
+    }
+
+    /// The device that does DMA for RX queue `index`, if there is one. For a leased queue, that is
+    /// the physical device's.
+    ///
+    /// It stays bound as long as the instance lock is held: its net device can't be unregistered
+    /// meanwhile, or, if the queue is leased, has to wait until the lease ends, which takes this
+    /// lock.
     pub fn rx_dma_device(&self, index: u32) -> Option<ARef<Device>> {
         if index >= self.rx_queues() {
             return None;
