@@ -45,11 +45,14 @@ _DEFAULT = (
     TestFile("recvmsg", "recvmsg.py", "ours", 900),
     TestFile("tokens", "tokens.py", "ours", 900),
     TestFile("lifetime", "lifetime.py", "ours", 900),
+    TestFile("debugfs", "debugfs.py", "ours", 300),
     TestFile("base-devmem", "drivers/net/hw/devmem.py", "base", 600,
              arguments=("-T", "check_tx", "-T", "check_tx_chunks"),
              must_pass=("check_rx", "check_rx_hds")),
     LeftOut("base-devmem-tx", ("check_tx", "check_tx_chunks"),
             "not in this build: sending from device memory comes later"),
+    # last: it takes the NIC apart
+    TestFile("teardown", "teardown.py", "ours", 900),
 )
 
 _LATE_SPLIT = (
