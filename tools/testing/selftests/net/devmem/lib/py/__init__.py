@@ -28,13 +28,18 @@ try:
         ksft_ne, ksft_not_in, ksft_raises, ksft_true, ksft_gt, ksft_not_none
     from drivers.net.lib.py import NetDrvEpEnv
 
-    from .binding import Binding, bind_request, expect_refused, try_bind
-    from .env import DevmemEnv, MIB, leaves_nothing, os_error, run_in_env, send
+    from .binding import Binding, bind_request, expect_refused, \
+        netdev_family, try_bind
+    from .env import DevmemEnv, MIB, holding, leaves_nothing, os_error, \
+        run_in_env, send
     from .leftover import KernelLog, LeftoverError, Leftovers, bound_queues, \
         dmabufs, page_pools, wait_for
+    from .nic import Nic
+    from .orders import batches, describe, orders
     from .pattern import pattern
     from .stream import Message, Piece, Receiver, Sender, StreamError, \
         dontneed, setsockopt_dontneed, token_ranges
+    from .traffic import Flow, Traffic
     from .udmabuf import Udmabuf
 except ModuleNotFoundError as e:
     print("Failed importing `net` library from kernel sources")

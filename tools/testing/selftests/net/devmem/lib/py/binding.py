@@ -2,8 +2,36 @@
 
 """bind-rx over YNL: a binding is as alive as the socket that made it."""
 
-from net.lib.py import NetdevFamily, NlError
+import copy
+import functools
+import queue as queues
+import socket
+
+from net.lib.py import NetdevFamily, Netlink, NlError
 from net.lib.py import ksft_eq, ksft_in, ksft_not_none, ksft_true
+
+_FAMILY = []
+
+
+def netdev_family():
+    """
+    A NetdevFamily on a socket of its own.
+
+    Reading the spec takes a second under full emulation, so it is read once.
+    """
+    if not _FAMILY:
+        _FAMILY.append(NetdevFamily())
+    family = copy.copy(_FAMILY[0])
+    family.async_msg_queue = queues.Queue()
+    family.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
+                                family.nlproto.proto_num)
+    for option in (Netlink.NETLINK_CAP_ACK, Netlink.NETLINK_EXT_ACK,
+                   Netlink.NETLINK_GET_STRICT_CHK):
+        family.sock.setsockopt(Netlink.SOL_NETLINK, option, 1)
+    # the operations of the copy have to use its own socket
+    for name, op in family.ops.items():
+        setattr(family, op.ident_name, functools.partial(family._op, name))
+    return family
 
 
 class Binding:
@@ -15,7 +43,7 @@ class Binding:
     """
 
     def __init__(self, ifindex, fd, queues, **extra):
-        self._netdev = NetdevFamily()
+        self._netdev = netdev_family()
         try:
             reply = self._netdev.bind_rx(bind_request(ifindex, fd, queues,
                                                       **extra))
@@ -44,7 +72,7 @@ def bind_request(ifindex, fd, queues, **extra):
 
 def try_bind(request):
     """Send a bind-rx on a socket of its own; return the NlError or None."""
-    netdev = NetdevFamily()
+    netdev = netdev_family()
     try:
         netdev.bind_rx(request)
     except NlError as error:

@@ -13,7 +13,8 @@ import sys
 
 from drivers.net.lib.py import NetDrvEpEnv
 from net.lib.py import CmdExitFailure, EthtoolFamily, NetdevFamily, NetNSEnter
-from net.lib.py import KsftSkipEx, defer, ethtool, ksft_pr
+from net.lib.py import KsftSkipEx, cmd, defer, ethtool, ip, ksft_pr, ksft_true
+from net.lib.py import wait_file
 
 from .binding import Binding
 from .leftover import BUFINFO, Leftovers
@@ -56,6 +57,7 @@ class DevmemEnv(NetDrvEpEnv):
       num_queues: RX queues of the NIC
       is_rust: the implementation under test is the one in Rust
       remote_ns: name of the remote end's network namespace
+      rules: ids of the n-tuple rules that steer() made
     """
 
     def __init__(self, src_path):
@@ -63,6 +65,7 @@ class DevmemEnv(NetDrvEpEnv):
         self.is_rust = running_impl() == "rust"
         self.netdev = NetdevFamily()
         self.ethnl = EthtoolFamily()
+        self.rules = set()
         self._undo = []
         if self.env.get("REMOTE_TYPE") != "netns":
             raise KsftSkipEx("both ends are driven from one process: "
@@ -83,12 +86,10 @@ class DevmemEnv(NetDrvEpEnv):
         old = self.rings()
         if "tcp-data-split" not in old:
             raise KsftSkipEx(f"{self.ifname} cannot split headers")
-        self.set_split(True)
         self._undo.append(lambda: self.set_split(
             old["tcp-data-split"] == "enabled"))
-        ethtool(f"-K {self.ifname} ntuple on")
-        ethtool(f"-X {self.ifname} equal {self.queues[0]}")
         self._undo.append(lambda: ethtool(f"-X {self.ifname} default"))
+        self.set_up()
         return self
 
     def __exit__(self, ex_type, ex_value, ex_tb):
@@ -104,10 +105,64 @@ class DevmemEnv(NetDrvEpEnv):
     def _header(self):
         return {"header": {"dev-index": self.ifindex}}
 
+    def set_up(self):
+        """What device memory TCP needs of the NIC, beside its addresses."""
+        self.set_split(True)
+        ethtool(f"-K {self.ifname} ntuple on")
+        ethtool(f"-X {self.ifname} equal {self.queues[0]}")
+
+    def find_device(self):
+        """Look the NIC up by its name again: its ifindex may be another."""
+        self.dev = ip(f"-d link show dev {self.ifname}", json=True)[0]
+        self.ifindex = self.dev["ifindex"]
+
+    def set_addresses(self):
+        """Give the NIC its addresses; those of IPv6 go with the link."""
+        for ipver, size in (("4", 24), ("6", 64)):
+            if self.addr_v[ipver]:
+                cmd(f"ip -{ipver} addr replace {self.addr_v[ipver]}/{size} "
+                    f"dev {self.ifname}" + (" nodad" if ipver == "6" else ""))
+
+    def wait_carrier(self):
+        """Wait until the link is there."""
+        wait_file(f"/sys/class/net/{self.ifname}/carrier",
+                  lambda x: x.strip() == "1", deadline=20)
+
+    def link_down(self):
+        """Take the NIC down, as an administrator would."""
+        ip(f"link set dev {self.ifname} down")
+
+    def link_up(self):
+        """Bring the NIC up again, with its addresses, and wait for the link."""
+        ip(f"link set dev {self.ifname} up")
+        self.set_addresses()
+        self.wait_carrier()
+
+    def channels(self):
+        """Channel counts as ethtool netlink reports them."""
+        return self.ethnl.channels_get(self._header())
+
     def rx_queues(self):
         """RX queues in use."""
-        channels = self.ethnl.channels_get(self._header())
+        channels = self.channels()
         return channels.get("rx-count", 0) + channels.get("combined-count", 0)
+
+    def use_rx_queues(self, count):
+        """
+        Another number of RX queues for the rest of the test case, of which
+        queue 0 gets all traffic that is not steered.
+        """
+        before, queues = self.rx_queues(), self.queues
+        self._resize(count, range(1, count))
+        defer(self._resize, before, queues)
+
+    def _resize(self, count, queues):
+        self.queues = list(queues)
+        ethtool(f"-X {self.ifname} equal 1")
+        if self.rx_queues() != count:
+            ethtool(f"-L {self.ifname} rx {count}")
+        ethtool(f"-X {self.ifname} equal {self.queues[0]}")
+        self.wait_carrier()
 
     def rings(self):
         """Ring parameters as ethtool netlink reports them."""
@@ -123,7 +178,14 @@ class DevmemEnv(NetDrvEpEnv):
         output = ethtool(f"-N {self.ifname} flow-type tcp{ipver} "
                          f"dst-port {port} action {queue}").stdout
         rule = int(re.search(r"ID (\d+)", output).group(1))
-        return defer(ethtool, f"-N {self.ifname} delete {rule}")
+        self.rules.add(rule)
+        return defer(self._unsteer, rule)
+
+    def _unsteer(self, rule):
+        # the rules of a device go with its driver and with a reset
+        if rule in self.rules:
+            self.rules.remove(rule)
+            ethtool(f"-N {self.ifname} delete {rule}")
 
     def bind(self, size=8 * MIB, queues=None):
         """A dma-buf and its binding, both until the end of the test case."""
@@ -172,6 +234,15 @@ class DevmemEnv(NetDrvEpEnv):
         return Receiver(receiver, dmabuf, binding.id), sender, binding
 
 
+def holding(cfg, ipver="4", size=8 * MIB, held=20000):
+    """A stream whose receiver holds the tokens of its first @held bytes."""
+    receiver, sender, binding = cfg.stream(ipver, size)
+    send(sender, 0, held).finish()
+    receiver.receive_all(held, keep=1 << 30)
+    ksft_true(receiver.tokens, "the receiver must hold tokens")
+    return receiver, sender, binding
+
+
 def send(sender, start, size, chunk=1 << 16):
     """Start sending stream bytes [start, start + size)."""
     thread = Sender(sender, start, size, chunk)
@@ -186,7 +257,7 @@ def leaves_nothing(func):
     """
     @functools.wraps(func)
     def wrapper(cfg, *args):
-        leftovers = Leftovers(cfg.netdev, cfg.ifindex)
+        leftovers = Leftovers(cfg)
         # the queue is last in, first out: these two run after the rest
         defer(leftovers.close)
         defer(leftovers.check)

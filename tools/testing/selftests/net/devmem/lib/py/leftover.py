@@ -21,6 +21,7 @@ COMPLAINTS = re.compile(
     r"sleeping function called from invalid|scheduling while atomic|"
     r"INFO: task .* blocked|detected stall|NETDEV WATCHDOG|"
     r"stalled pool shutdown|rust_kernel: panicked|"
+    r"unregister_netdevice: waiting for|"
     r"can't destroy genpool")
 
 
@@ -139,22 +140,23 @@ class Leftovers:
     # binding is freed by a work item after that.
     DEADLINE = 20
 
-    def __init__(self, netdev, ifindex):
-        self._netdev = netdev
-        self._ifindex = ifindex
+    def __init__(self, cfg):
+        # a driver that is bound again makes a netdev of another ifindex
+        self._cfg = cfg
         self._log = KernelLog()
         self._bufs = set(dmabufs())
-        self._pools = {p["id"] for p in page_pools(netdev, ifindex)}
+        self._pools = {p["id"] for p in page_pools(cfg.netdev, cfg.ifindex)}
 
     def find(self):
         """One line for each thing that is still there; empty when clean."""
         found = []
-        for pool in page_pools(self._netdev, self._ifindex):
+        netdev, ifindex = self._cfg.netdev, self._cfg.ifindex
+        for pool in page_pools(netdev, ifindex):
             if pool["id"] in self._pools:
                 continue
             found.append(f"page pool {pool['id']} of binding {pool['dmabuf']}"
                          f" has {pool['inflight']} niovs out")
-        for queue, binding in bound_queues(self._netdev, self._ifindex).items():
+        for queue, binding in bound_queues(netdev, ifindex).items():
             found.append(f"queue {queue} is still bound ({binding})")
         for inode, devices in dmabufs().items():
             if inode not in self._bufs:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+The local NIC through the loss of its netdev: what it has to look like again
+once its driver is bound anew, its PCI function found anew, or its network
+namespace gone.
+"""
+
+import json
+import os
+
+from net.lib.py import cmd, ethtool, ip
+
+from .leftover import wait_for
+
+# init_net, where a netdev begins, and where it lands when its netns ends.
+INIT_NS = "/proc/1/ns/net"
+PCI = "/sys/bus/pci"
+
+
+def _write(path, text):
+    """Write to a file of sysfs; returns when the kernel has done its part."""
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _links(prefix=""):
+    """Links of a network namespace, as `ip -d -j link show` has them."""
+    return json.loads(cmd(f"{prefix}ip -d -j link show").stdout)
+
+
+class Nic:
+    """
+    Takes the NIC of a DevmemEnv away, and gives it back as it was.
+
+    Attributes:
+      function: its PCI address
+      present: the kernel has a netdev for it, somewhere
+    """
+
+    def __init__(self, cfg):
+        self._cfg = cfg
+        device = f"/sys/class/net/{cfg.ifname}/device"
+        self.function = os.path.basename(os.path.realpath(device))
+        self._driver = os.path.realpath(f"{device}/driver")
+        self._mtu = cfg.dev["mtu"]
+        channels = cfg.channels()
+        self._channels = {key: channels[f"{key}-count"]
+                          for key in ("rx", "tx") if f"{key}-count" in channels}
+        rings = cfg.rings()
+        self._rings = {key: rings[key] for key in ("rx", "tx") if key in rings}
+
+    @property
+    def present(self):
+        """Whether a driver is bound to the function."""
+        return os.path.exists(f"{PCI}/devices/{self.function}/driver")
+
+    def unbind_driver(self):
+        """Take the driver off the function; its netdev is gone at return."""
+        _write(f"{self._driver}/unbind", self.function)
+
+    def remove(self):
+        """Hot removal, as the kernel sees it."""
+        _write(f"{PCI}/devices/{self.function}/remove", "1")
+
+    def restore(self):
+        """Find the NIC, wherever it is, and set it up as it was."""
+        if not os.path.exists(f"{PCI}/devices/{self.function}"):
+            _write(f"{PCI}/rescan", "1")
+        if not self.present:
+            _write(f"{self._driver}/bind", self.function)
+        if not self._here():
+            self.fetch(f"nsenter --net={INIT_NS} ")
+        self.set_up()
+
+    def _here(self):
+        """Whether the netdev is in our network namespace."""
+        return any(link.get("parentdev") == self.function for link in _links())
+
+    def fetch(self, prefix):
+        """
+        Move the netdev to our network namespace.
+
+        @prefix makes a command run where the netdev is, or will soon be.
+        """
+        found = wait_for(lambda: [link["ifname"] for link in _links(prefix)
+                                  if link.get("parentdev") == self.function], 20)
+        if not found:
+            raise RuntimeError(f"no netdev of {self.function} came back")
+        cmd(f"{prefix}ip link set dev {found[0]} down")
+        cmd(f"{prefix}ip link set dev {found[0]} netns {os.getpid()} "
+            f"name {self._cfg.ifname}")
+
+    def set_up(self):
+        """Everything that a driver forgets with its netdev."""
+        cfg = self._cfg
+        cfg.rules.clear()
+        ip(f"link set dev {cfg.ifname} mtu {self._mtu} up")
+        cfg.find_device()
+        cfg.set_addresses()
+        cfg.wait_carrier()
+        counts = " ".join(f"{key} {n}" for key, n in self._channels.items())
+        if cfg.channels() != {**cfg.channels(), **{
+                f"{key}-count": n for key, n in self._channels.items()}}:
+            ethtool(f"-L {cfg.ifname} {counts}")
+        rings = cfg.rings()
+        if any(rings[key] != n for key, n in self._rings.items()):
+            sizes = " ".join(f"{key} {n}" for key, n in self._rings.items())
+            ethtool(f"-G {cfg.ifname} {sizes}")
+        cfg.set_up()
+        cfg.wait_carrier()
+
+
