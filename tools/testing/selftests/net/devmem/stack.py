@@ -1,0 +1,501 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+What the stack may do to unreadable data: whoever wants to look at bytes that
+went to device memory is told no, and the data is neither lost nor invented.
+
+Most of these cases are about the base's C, which both implementations run on.
+The build in Rust has patches/fixes/ applied, the build in C goes without: a
+case that panics or warns there is skipped, and says so. With
+DEVMEM_TRY_DEFECTS=1 in the environment it is run all the same, to see it.
+"""
+
+import ctypes
+import errno
+import fcntl
+import functools
+import mmap
+import os
+import signal
+import socket
+import struct
+import termios
+import time
+
+from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver, defer,
+                    ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_pr,
+                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
+                    os_error, pattern, run_in_env, send, wait_for)
+from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
+from lib.py.tcpsig import ao_key, md5_key
+
+SIZE = 5000
+# How long to look whether bytes that must not come do come. A retransmission
+# or two fit in.
+A_WHILE = 2
+
+
+def base_fails(how):
+    """Decorator: the base, without our fixes, does not survive this case."""
+    def decorate(func):
+        @functools.wraps(func)
+        def wrapper(cfg, *args):
+            if not cfg.is_rust and not os.environ.get("DEVMEM_TRY_DEFECTS"):
+                raise KsftSkipEx(f"the base, without patches/fixes, {how}")
+            return func(cfg, *args)
+        return wrapper
+    return decorate
+
+
+def _counter(name):
+    """A counter of TCP's from this namespace, such as "InCsumErrors"."""
+    for path in ("/proc/net/netstat", "/proc/net/snmp"):
+        with open(path, encoding="ascii") as table:
+            lines = [line.split() for line in table]
+        for names, values in zip(lines[::2], lines[1::2]):
+            if name in names and names[0] in ("Tcp:", "TcpExt:"):
+                return int(values[names.index(name)])
+    raise KeyError(name)
+
+
+def _check_nothing_comes(sock, receiver=None):
+    """Nothing is delivered to @sock for a while."""
+    receiver = receiver or Receiver(sock, None, 0)
+    wait_for(receiver.queued, A_WHILE)
+    ksft_eq(receiver.queued(), 0, "bytes that should have been dropped")
+
+
+# --- urgent data -----------------------------------------------------------
+
+def _urgent(cfg, ipver, inline):
+    """Bytes before, of, and after an urgent one, all in the receive queue."""
+    receiver, sender, _ = cfg.stream(ipver)
+    if inline:
+        receiver.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    signals = []
+    old = signal.signal(signal.SIGURG, lambda *_: signals.append(1))
+    defer(signal.signal, signal.SIGURG, old)
+    fcntl.fcntl(receiver.sock, fcntl.F_SETOWN, os.getpid())
+
+    send(sender, 0, 3000).finish()
+    receiver.wait_queued(3000)
+    sender.send(pattern(3000, 1), socket.MSG_OOB)
+    receiver.wait_queued(3001)
+    send(sender, 3001, 3000).finish()
+    receiver.wait_queued(6001)
+    return receiver, signals
+
+
+@ksft_variants([KsftNamedVariant("v4", "4", False),
+                KsftNamedVariant("v6", "6", False),
+                KsftNamedVariant("inline", "4", True)])
+@leaves_nothing
+@base_fails("panics on urgent data in device memory (defect 1)")
+def urgent_data(cfg, ipver, inline):
+    """
+    An urgent byte in device memory stays in the stream.
+
+    The CPU cannot hand it out by itself, so there is no urgent byte to get
+    and no mark to stop at; that something urgent came is signalled.
+    """
+    receiver, signals = _urgent(cfg, ipver, inline)
+    ksft_eq(os_error(receiver.sock.recv, 1, socket.MSG_OOB), errno.EINVAL)
+    mark = fcntl.ioctl(receiver.sock, 0x8905, struct.pack("i", 0))  # SIOCATMARK
+    ksft_eq(struct.unpack("i", mark)[0], 0)
+    ksft_ge(len(signals), 1, "SIGURG")
+    receiver.receive_all(6001)
+    ksft_eq(receiver.kinds["dmabuf"], 6001)
+
+
+@leaves_nothing
+@base_fails("panics on urgent data in device memory (defect 1)")
+def urgent_data_again(cfg):
+    """Many urgent bytes, and the connection still takes ordinary ones."""
+    receiver, sender, _ = cfg.stream("4")
+    size = 0
+    for _ in range(20):
+        sender.send(pattern(size, 1), socket.MSG_OOB)
+        sender.sendall(pattern(size + 1, 99))
+        size += 100
+    receiver.receive_all(size)
+    ksft_eq(receiver.kinds["dmabuf"], size)
+
+
+# --- signed segments -------------------------------------------------------
+
+def _signed_stream(cfg, ipver, add_key):
+    """Like cfg.stream(), with a key on both ends from the first segment on."""
+    family = socket.AF_INET if ipver == "4" else socket.AF_INET6
+    dmabuf, binding = cfg.bind()
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        try:
+            add_key(listener, cfg.remote_addr_v[ipver])
+        except OSError as error:
+            raise KsftSkipEx(f"this kernel cannot sign: {error}") from error
+        listener.bind((cfg.addr_v[ipver], 0))
+        listener.listen(1)
+        listener.settimeout(60)
+        port = listener.getsockname()[1]
+        cfg.steer(ipver, port, cfg.queues[0])
+        with NetNSEnter(cfg.remote_ns):
+            sender = socket.socket(family, socket.SOCK_STREAM)
+        defer(sender.close)
+        add_key(sender, cfg.addr_v[ipver])
+        sender.settimeout(60)
+        sender.connect((cfg.addr_v[ipver], port))
+        sock, _ = listener.accept()
+    defer(sock.close)
+    return Receiver(sock, dmabuf, binding.id), sender, binding
+
+
+@ksft_variants([KsftNamedVariant("md5_v4", "4", md5_key, "TCPMD5Failure"),
+                KsftNamedVariant("md5_v6", "6", md5_key, "TCPMD5Failure"),
+                KsftNamedVariant("ao_v4", "4", ao_key, "TCPAOBad"),
+                KsftNamedVariant("ao_v6", "6", ao_key, "TCPAOBad")])
+@leaves_nothing
+@base_fails("panics on signed segments in device memory (defect 2)")
+def signed_segments(cfg, ipver, add_key, counter):
+    """
+    A signature over bytes that cannot be read cannot be checked: the segment
+    is dropped and counted. Once the queue is no longer bound, the sender's
+    next try is readable, and arrives.
+    """
+    before = _counter(counter)
+    receiver, sender, binding = _signed_stream(cfg, ipver, add_key)
+    ksft_eq(_counter(counter), before, "the handshake is good")
+    sender.sendall(pattern(0, SIZE))
+    _check_nothing_comes(receiver.sock, receiver)
+    ksft_ge(_counter(counter), before + 1)
+    binding.close()
+    receiver.receive_all(SIZE)
+    ksft_eq(receiver.kinds["plain"], SIZE)
+
+
+# --- checksums -------------------------------------------------------------
+
+@ksft_variants(["4", "6"])
+@leaves_nothing
+@base_fails("warns about checksums of unreadable data (defect 12)")
+def checksum_off(cfg, ipver):
+    """
+    What the NIC has not verified nobody can: it is dropped as corrupt, and
+    what it has verified arrives.
+    """
+    receiver, sender, _ = cfg.stream(ipver)
+    before = _counter("InCsumErrors")
+    ethtool(f"-K {cfg.ifname} rx off")
+    on_again = defer(ethtool, f"-K {cfg.ifname} rx on")
+    # one small segment, and enough for GRO to think of merging
+    sender.sendall(pattern(0, 20))
+    _check_nothing_comes(receiver.sock, receiver)
+    sender.sendall(pattern(20, 50000))
+    _check_nothing_comes(receiver.sock, receiver)
+    ksft_ge(_counter("InCsumErrors"), before + 2)
+    on_again.exec()
+    receiver.receive_all(50020)
+    ksft_eq(receiver.kinds["dmabuf"], 50020)
+
+
+# --- splice ----------------------------------------------------------------
+
+def _pipe():
+    ends = os.pipe()
+    for end in ends:
+        defer(os.close, end)
+    return ends
+
+
+@leaves_nothing
+def splice(cfg):
+    """
+    splice(2) fails as read(2) does, EFAULT, and loses nothing. The base
+    returns 0, which means end of file (defect 19).
+    """
+    receiver, sender, _ = cfg.stream("4")
+    send(sender, 0, SIZE).finish()
+    receiver.wait_queued(SIZE)
+    _, pipe_in = _pipe()
+    for _ in range(3):
+        if cfg.is_rust:
+            ksft_eq(os_error(os.splice, receiver.sock.fileno(), pipe_in, 4096),
+                    errno.EFAULT)
+        else:
+            ksft_eq(os.splice(receiver.sock.fileno(), pipe_in, 4096), 0)
+    receiver.receive_all(SIZE)
+    ksft_eq(receiver.kinds["dmabuf"], SIZE)
+
+
+@leaves_nothing
+def splice_readable_first(cfg):
+    """What can be read is spliced, up to the first byte that cannot."""
+    queue = cfg.queues[0]
+    sock, sender = cfg.connect("6", queue)
+    send(sender, 0, SIZE).finish()
+    receiver = Receiver(sock, None, 0)
+    receiver.wait_queued(SIZE)
+    dmabuf, binding = cfg.bind(queues=[queue])
+    receiver.expect(dmabuf, binding.id)
+    send(sender, SIZE, SIZE).finish()
+    receiver.wait_queued(2 * SIZE)
+
+    pipe_out, pipe_in = _pipe()
+    got = b""
+    while len(got) < SIZE:
+        spliced = os.splice(sock.fileno(), pipe_in, 3 * SIZE)
+        ksft_ge(spliced, 1)
+        got += os.read(pipe_out, spliced)
+    ksft_eq(got, pattern(0, SIZE))
+    receiver.position = SIZE
+    if cfg.is_rust:
+        ksft_eq(os_error(os.splice, sock.fileno(), pipe_in, SIZE),
+                errno.EFAULT)
+    receiver.receive_all(2 * SIZE)
+    ksft_eq(receiver.kinds["dmabuf"], SIZE)
+
+
+# --- sockmap ---------------------------------------------------------------
+
+def _sockmap(setup):
+    """A sockmap, or a skip where there is none."""
+    try:
+        sockmap = Sockmap()
+        defer(sockmap.close)
+        setup(sockmap)
+    except OSError as error:
+        raise KsftSkipEx(f"no sockmap in this kernel: {error}") from error
+    return sockmap
+
+
+def _error_of(sock):
+    """Wait for the socket's error."""
+    return wait_for(lambda: sock.getsockopt(socket.SOL_SOCKET,
+                                            socket.SO_ERROR), 10)
+
+
+def _pass(sockmap):
+    sockmap.verdict_pass()
+
+
+def _parse_and_pass(sockmap):
+    sockmap.parse_all()
+    sockmap.verdict_pass(SK_SKB_STREAM_VERDICT)
+
+
+@ksft_variants([KsftNamedVariant("verdict", _pass),
+                KsftNamedVariant("parser", _parse_and_pass)])
+@leaves_nothing
+@base_fails("panics on the receive from a sockmap (defect 12)")
+def sockmap_pass(cfg, setup):
+    """
+    A sockmap turns received skbs into scatterlists of pages. Without pages
+    the socket fails, EFAULT.
+    """
+    receiver, sender, _ = cfg.stream("4")
+    sockmap = _sockmap(setup)
+    sockmap.add(0, receiver.sock)
+    sender.sendall(pattern(0, SIZE))
+    receiver.sock.settimeout(10)
+    ksft_eq(os_error(receiver.sock.recv, SIZE), errno.EFAULT)
+
+
+@ksft_variants([KsftNamedVariant("out", False), KsftNamedVariant("in", True)])
+@leaves_nothing
+@base_fails("panics on a redirect by a sockmap (defect 12)")
+def sockmap_redirect(cfg, ingress):
+    """Neither sent on through another socket nor received by it."""
+    receiver, sender, _ = cfg.stream("4")
+    # the other connection is an ordinary one: queue 0 is never bound
+    other, far_end = cfg.connect("4", 0)
+    sockmap = _sockmap(
+        lambda new: new.verdict_redirect(1, ingress, SK_SKB_VERDICT))
+    sockmap.add(1, other)
+    sockmap.add(0, receiver.sock)
+    sender.sendall(pattern(0, SIZE))
+    ksft_eq(_error_of(other), errno.EFAULT)
+    ksft_eq(struct.unpack("i", fcntl.ioctl(far_end, termios.FIONREAD,
+                                           struct.pack("i", 0)))[0], 0)
+
+
+# --- forwarding ------------------------------------------------------------
+
+BEYOND = "beyond"
+BEYOND_ADDR, BEYOND_GATEWAY = "198.18.0.2", "198.18.0.1"
+
+
+def _beyond(cfg):
+    """
+    A third host behind our NIC, on the remote end's wire: what the remote end
+    sends there goes in and out of our NIC.
+    """
+    if not cfg.remote_ifname:
+        raise KsftSkipEx("the remote end's interface is not known")
+    ip(f"netns add {BEYOND}")
+    defer(ip, f"netns del {BEYOND}")
+    ip(f"link add link {cfg.remote_ifname} name {BEYOND} netns {BEYOND} "
+       "type ipvlan mode l2", ns=cfg.remote_ns)
+    ip("link set dev lo up", ns=BEYOND)
+    ip(f"link set dev {BEYOND} up", ns=BEYOND)
+    ip(f"addr add {BEYOND_ADDR}/24 dev {BEYOND}", ns=BEYOND)
+    ip(f"route add default via {BEYOND_GATEWAY}", ns=BEYOND)
+    ip(f"addr add {BEYOND_GATEWAY}/24 dev {cfg.ifname}")
+    defer(ip, f"addr del {BEYOND_GATEWAY}/24 dev {cfg.ifname}")
+    ip(f"route add {BEYOND_ADDR}/32 via {cfg.addr_v['4']}", ns=cfg.remote_ns)
+    defer(ip, f"route del {BEYOND_ADDR}/32", ns=cfg.remote_ns)
+    for name, value in (("ip_forward", 1), ("conf/all/send_redirects", 0),
+                        (f"conf/{cfg.ifname}/send_redirects", 0),
+                        ("conf/all/rp_filter", 0)):
+        path = f"/proc/sys/net/ipv4/{name}"
+        with open(path, encoding="ascii") as knob:
+            old = knob.read()
+        defer(_write, path, old)
+        _write(path, str(value))
+
+
+def _write(path, text):
+    with open(path, "w", encoding="ascii") as knob:
+        knob.write(text)
+
+
+@leaves_nothing
+def hairpin(cfg):
+    """
+    What came in by DMA cannot leave by DMA, not even through the same NIC:
+    the buffer was mapped for the device to write. The base sends it all the
+    same (defect 12); with an IOMMU that would be a fault.
+    """
+    _beyond(cfg)
+    _, binding = cfg.bind()
+    with NetNSEnter(BEYOND):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    defer(listener.close)
+    listener.bind((BEYOND_ADDR, 0))
+    listener.listen(1)
+    listener.settimeout(60)
+    port = listener.getsockname()[1]
+    cfg.steer("4", port, cfg.queues[0])
+    with NetNSEnter(cfg.remote_ns):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    defer(sender.close)
+    sender.settimeout(60)
+    sender.connect((BEYOND_ADDR, port))
+    sock, _ = listener.accept()
+    defer(sock.close)
+    receiver = Receiver(sock, None, 0)
+
+    sender.sendall(pattern(0, SIZE))
+    if cfg.is_rust:
+        _check_nothing_comes(sock, receiver)
+    else:
+        receiver.wait_queued(SIZE)
+    # readable from here on, and then there is nothing wrong with forwarding
+    binding.close()
+    receiver.receive_all(SIZE)
+    ksft_eq(receiver.kinds["plain"], SIZE)
+
+
+# --- others who look -------------------------------------------------------
+
+@leaves_nothing
+def packet_socket(cfg):
+    """AF_PACKET sees the headers, and the true length, of what passes."""
+    receiver, sender, _ = cfg.stream("4")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
+                       socket.htons(0x0800)) as sniffer:
+        sniffer.bind((cfg.ifname, 0))
+        sniffer.settimeout(10)
+        sender.sendall(pattern(0, 1000))
+        end = time.monotonic() + 10
+        seen = None
+        while time.monotonic() < end and seen is None:
+            data, _, _, _ = sniffer.recvmsg(65536, 0, socket.MSG_TRUNC)
+            total = struct.unpack_from("!H", data, 16)[0]
+            if total > 1000:
+                seen = data
+        ksft_true(seen is not None, "the packet was not captured")
+        ksft_true(pattern(0, 16) not in (seen or b""), "payload was captured")
+    receiver.receive_all(1000)
+    ksft_eq(receiver.kinds["dmabuf"], 1000)
+
+
+def _zerocopy_receive(sock, size):
+    """getsockopt(TCP_ZEROCOPY_RECEIVE) into a mapping: (mapped, hint)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    where = libc.mmap(None, ctypes.c_size_t(size), mmap.PROT_READ,
+                      mmap.MAP_SHARED, sock.fileno(), ctypes.c_long(0))
+    if where == ctypes.c_void_p(-1).value:
+        raise KsftSkipEx("a TCP socket cannot be mapped in this kernel")
+    try:
+        # address, length, recv_skip_hint, inq, err
+        request = ctypes.create_string_buffer(
+            struct.pack("=QIIIi", where, size, 0, 0, 0), 24)
+        length = ctypes.c_uint32(24)
+        if libc.getsockopt(sock.fileno(), socket.IPPROTO_TCP, 35, request,
+                           ctypes.byref(length)):
+            raise OSError(ctypes.get_errno(), "TCP_ZEROCOPY_RECEIVE")
+        return struct.unpack("=QIIIi", request.raw)[1:3]
+    finally:
+        libc.munmap(ctypes.c_void_p(where), ctypes.c_size_t(size))
+
+
+@leaves_nothing
+def zerocopy_receive(cfg):
+    """TCP_ZEROCOPY_RECEIVE maps nothing and takes nothing."""
+    receiver, sender, _ = cfg.stream("6")
+    send(sender, 0, 65536).finish()
+    receiver.wait_queued(65536)
+    try:
+        mapped, hint = _zerocopy_receive(receiver.sock, 65536)
+        ksft_eq(mapped, 0)
+        ksft_pr(f"{hint} bytes to be received otherwise")
+    except OSError as error:
+        ksft_pr(f"refused: {error}")
+    receiver.receive_all(65536)
+    ksft_eq(receiver.kinds["dmabuf"], 65536)
+
+
+@leaves_nothing
+def ktls(cfg):
+    """kTLS cannot decrypt what it cannot read: an error, no crash."""
+    receiver, sender, _ = cfg.stream("4")
+    tls, tls_rx, cipher = 282, 2, 51          # SOL_TLS, TLS_RX, AES-GCM-128
+    try:
+        receiver.sock.setsockopt(socket.IPPROTO_TCP, 31, b"tls\0")  # TCP_ULP
+        # version 1.3, cipher, iv, key, salt, rec_seq
+        receiver.sock.setsockopt(tls, tls_rx, struct.pack(
+            "=HH8s16s4s8s", 0x304, cipher, b"i" * 8, b"k" * 16, b"s" * 4,
+            bytes(8)))
+    except OSError as error:
+        raise KsftSkipEx(f"no kTLS in this kernel: {error}") from error
+    # a record that is as long as it says
+    sender.sendall(struct.pack("!BHH", 23, 0x303, SIZE) + bytes(SIZE))
+    receiver.sock.settimeout(10)
+    error = os_error(receiver.sock.recv, SIZE)
+    ksft_true(error in (errno.EFAULT, errno.EBADMSG), f"errno {error}")
+
+
+CASES = [
+    urgent_data,
+    urgent_data_again,
+    signed_segments,
+    checksum_off,
+    splice,
+    splice_readable_first,
+    sockmap_pass,
+    sockmap_redirect,
+    hairpin,
+    packet_socket,
+    zerocopy_receive,
+    ktls,
+]
+
+
+def main():
+    """Run the test cases."""
+    run_in_env(__file__, lambda cfg: ksft_run(CASES, args=(cfg,)))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+What can go wrong when a queue is restarted to lose its memory provider, or to
+get one: no interface, no memory, a device that refuses. The queue must end up
+on ordinary memory, the NIC must go on, and the kernel has no reason to warn.
+"""
+
+import os
+import time
+
+from lib.py import (Binding, KsftSkipEx, NlError, Receiver, Udmabuf,
+                    bound_queues, defer, dmabufs, ethtool, ip, ksft_eq, ksft_exit,
+                    ksft_ge, ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    KsftNamedVariant, leaves_nothing, page_pools,
+                    run_in_env, send, try_bind, bind_request, wait_for)
+
+FAILSLAB = "/sys/kernel/debug/failslab"
+SIZE = 5000
+
+
+def needs_fixes(func):
+    """Decorator: the base warns here, or does not get over it."""
+    def wrapper(cfg, *args):
+        if not cfg.is_rust and not os.environ.get("DEVMEM_TRY_DEFECTS"):
+            raise KsftSkipEx("the base, without patches/fixes, warns, and "
+                             "leaves the queue or the NIC as it is (defects "
+                             "8, 17, 20)")
+        return func(cfg, *args)
+    wrapper.__name__ = func.__name__
+    wrapper.__doc__ = func.__doc__
+    return wrapper
+
+
+def _bind(cfg):
+    """A binding whose buffer is closed: unbinding is all that keeps it."""
+    dmabuf = Udmabuf(4 << 20)
+    binding = Binding(cfg.ifindex, dmabuf.fd, cfg.queues)
+    defer(binding.close)
+    inode = dmabuf.inode
+    dmabuf.close()
+    return binding, inode
+
+
+def _check_gone(cfg, inode):
+    """No queue, no page pool and no attachment is left of a binding."""
+    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
+    wait_for(lambda: not page_pools(cfg.netdev, cfg.ifindex), 20)
+    ksft_eq(page_pools(cfg.netdev, cfg.ifindex), [])
+    wait_for(lambda: inode not in dmabufs(), 20)
+    ksft_true(inode not in dmabufs(), "the dma-buf is still held")
+
+
+def _check_traffic(cfg):
+    """The queues take ordinary traffic, and a new binding."""
+    for queue in cfg.queues:
+        sock, sender = cfg.connect("4", queue)
+        receiver = Receiver(sock, None, 0)
+        send(sender, 0, SIZE).finish()
+        receiver.receive_all(SIZE)
+        ksft_eq(receiver.kinds["plain"], SIZE)
+    receiver, sender, _ = cfg.stream("4")
+    send(sender, 0, SIZE).finish()
+    receiver.receive_all(SIZE)
+    ksft_eq(receiver.kinds["dmabuf"], SIZE)
+
+
+def _up(cfg):
+    ip(f"link set dev {cfg.ifname} up")
+    _wait_up(cfg)
+
+
+def _wait_up(cfg):
+    """Wait for the carrier, which a reset takes away for a moment."""
+    wait_for(lambda: ip(f"link show dev {cfg.ifname}",
+                        json=True)[0]["operstate"] == "UP", 60)
+    ksft_eq(ip(f"link show dev {cfg.ifname}", json=True)[0]["operstate"], "UP")
+    # the device forgets it with a reset
+    ethtool(f"-X {cfg.ifname} equal {cfg.queues[0]}")
+
+
+@leaves_nothing
+@needs_fixes
+def while_down(cfg):
+    """Unbind with the interface down: there is nothing to restart."""
+    addresses = cfg.addr_v["6"]
+    binding, inode = _bind(cfg)
+    defer(ip, f"-6 addr replace {addresses}/64 dev {cfg.ifname} nodad")
+    up_again = defer(_up, cfg)
+    ip(f"link set dev {cfg.ifname} down")
+    binding.close()
+    _check_gone(cfg, inode)
+    up_again.exec()
+    _check_traffic(cfg)
+
+
+class _NoMemory:
+    """Makes the @nth allocation from now on fail, in this thread."""
+
+    def __init__(self, nth):
+        self._nth = nth
+        self.failed = False
+
+    def __enter__(self):
+        with open("/proc/thread-self/fail-nth", "w", encoding="ascii") as file:
+            file.write(str(self._nth))
+        return self
+
+    def __exit__(self, *_):
+        with open("/proc/thread-self/fail-nth", "r+", encoding="ascii") as file:
+            # what is left of the count; 0 if it was reached
+            self.failed = file.read().strip() == "0"
+            file.seek(0)
+            file.write("0")
+
+
+def _prepare_failslab():
+    if not os.path.isdir(FAILSLAB) or \
+       not os.path.exists("/proc/self/fail-nth"):
+        raise KsftSkipEx("CONFIG_FAILSLAB is off")
+    for knob, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
+        path = f"{FAILSLAB}/{knob}"
+        with open(path, "r+", encoding="ascii") as file:
+            old = file.read().strip()
+            file.seek(0)
+            file.write(value)
+        defer(_restore, path, old)
+
+
+def _restore(path, value):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(value)
+
+
+@leaves_nothing
+@needs_fixes
+def no_memory(cfg):
+    """
+    Unbind with one allocation failing, the first, the second and so on: the
+    queue loses the buffer a little later, when there is memory again.
+    """
+    _prepare_failslab()
+    nth, reached = 0, True
+    lines = 0
+    while reached and nth < 60:
+        nth += 1 if nth < 16 else 7
+        binding, inode = _bind(cfg)
+        with _NoMemory(nth) as memory:
+            binding.close()
+        reached = memory.failed
+        lines += reached
+        _check_gone(cfg, inode)
+    ksft_pr(f"{lines} different allocations failed")
+    ksft_ge(lines, 4)
+    _check_traffic(cfg)
+
+
+@leaves_nothing
+@needs_fixes
+def no_memory_to_bind(cfg):
+    """Bind with one allocation failing: refused, and nothing is left."""
+    _prepare_failslab()
+    refused = 0
+    for nth in [*range(1, 12), *range(12, 120, 9)]:
+        dmabuf = Udmabuf(1 << 20)
+        request = bind_request(cfg.ifindex, dmabuf.fd, cfg.queues)
+        with _NoMemory(nth):
+            try:
+                error = try_bind(request)
+            except (OSError, MemoryError, NlError) as failed:
+                error = failed
+        refused += error is not None
+        inode = dmabuf.inode
+        dmabuf.close()
+        _check_gone(cfg, inode)
+    ksft_pr(f"{refused} requests were refused")
+    ksft_ge(refused, 3)
+    _check_traffic(cfg)
+
+
+def _device_fails(command):
+    """Let the device model fail one admin command."""
+    path = os.environ.get("DEVMEM_FAULT_FILE")
+    if not path:
+        raise KsftSkipEx("no device that can be told to fail "
+                         "(DEVMEM_FAULT_FILE is not set)")
+    _order(path, f"admin-fail=port=0,opcode={command},count=1\n")
+    defer(_order, path, "")
+
+
+def _order(path, text):
+    """Hand faults to the device model; it repeats what it understood."""
+    with open(path + ".new", "w", encoding="ascii") as file:
+        file.write(text)
+    os.rename(path + ".new", path)
+    wait_for(lambda: _applied(path) == text, 20)
+    if _applied(path) != text:
+        raise KsftSkipEx(f"the device model answers: {_applied(path)!r}")
+
+
+def _applied(path):
+    try:
+        with open(path + ".applied", encoding="ascii") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+@ksft_variants([KsftNamedVariant("stop", "DESTROY_RX_QUEUE"),
+                KsftNamedVariant("start", "CREATE_RX_QUEUE")])
+@leaves_nothing
+@needs_fixes
+def device_fails_on_unbind(cfg, command):
+    """
+    The device refuses to stop or to start a queue on unbind: the driver
+    resets it, and has all queues again.
+    """
+    binding, inode = _bind(cfg)
+    _device_fails(command)
+    binding.close()
+    time.sleep(1)
+    _wait_up(cfg)
+    _check_gone(cfg, inode)
+    _check_traffic(cfg)
+
+
+@ksft_variants([KsftNamedVariant("stop", "DESTROY_RX_QUEUE"),
+                KsftNamedVariant("start", "CREATE_RX_QUEUE")])
+@leaves_nothing
+@needs_fixes
+def device_fails_on_bind(cfg, command):
+    """The same on bind, which is refused."""
+    dmabuf = Udmabuf(1 << 20)
+    defer(dmabuf.close)
+    _device_fails(command)
+    error = try_bind(bind_request(cfg.ifindex, dmabuf.fd, cfg.queues))
+    ksft_true(error is not None, "the bind should have failed")
+    time.sleep(1)
+    _wait_up(cfg)
+    inode = dmabuf.inode
+    dmabuf.close()
+    _check_gone(cfg, inode)
+    _check_traffic(cfg)
+
+
+CASES = [
+    while_down,
+    no_memory,
+    no_memory_to_bind,
+    device_fails_on_unbind,
+    device_fails_on_bind,
+]
+
+
+def main():
+    """Run the test cases."""
+    run_in_env(__file__, lambda cfg: ksft_run(CASES, args=(cfg,)))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
