@@ -82,14 +82,15 @@ def try_bind(request):
     return None
 
 
-def expect_refused(cfg, error, errno_want, *, bad_attr=None, miss_type=None,
-                   says=None, core=False):
+def expect_refused(cfg, error, errno_want, *, bad_attr=None, rust_attr=None,
+                   miss_type=None, says=None, core=False):
     """
     Check how a request was refused.
 
     The errno, the offending attribute and the missing attribute are the same
-    on both implementations. A message is only promised by the one in Rust,
-    where every refusal that is ours carries one; @says lists words in it.
+    on both implementations; @rust_attr is one that C does not name. A message
+    is only promised by the one in Rust, where every refusal that is ours
+    carries one; @says lists words in it.
     With @core the refusal is generic netlink's and has no message anywhere.
     """
     ksft_not_none(error, "the request should have been refused")
@@ -101,6 +102,8 @@ def expect_refused(cfg, error, errno_want, *, bad_attr=None, miss_type=None,
         ksft_eq(extack.get("bad-attr"), bad_attr, f"attribute of: {error}")
     if miss_type is not None:
         ksft_eq(extack.get("miss-type"), miss_type, f"attribute of: {error}")
+    if cfg.is_rust and rust_attr is not None:
+        ksft_eq(extack.get("bad-attr"), rust_attr, f"attribute of: {error}")
     if cfg.is_rust and not core:
         message = extack.get("msg", "")
         ksft_true(message, f"a refusal must say why: {error}")
