@@ -9,24 +9,17 @@ tokens out and under traffic: every niov comes back, the dma-buf is released.
 import os
 import signal
 import socket
-import traceback
 
-from lib.py import (Binding, MIB, NetNSEnter, Receiver, Udmabuf, bound_queues,
-                    cmd, defer, dmabufs, dontneed, ip, ksft_eq, ksft_exit,
-                    ksft_ge, ksft_in, ksft_ne, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, page_pools, run_in_env, send,
-                    wait_for, wait_file)
+from lib.py import (Binding, Child, KsftNamedVariant, MIB, NetNSEnter,
+                    Receiver, Udmabuf, bound_queues, defer, dmabufs, dontneed, holding,
+                    ksft_eq, ksft_exit, ksft_ge, ksft_in, ksft_ne, ksft_pr,
+                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
+                    page_pools, pattern, run_in_env, send, wait_for)
 
 HELD = 20000
 
-
-def _holding(cfg, ipver="4", size=8 * MIB):
-    """A stream whose receiver holds the tokens of its first bytes."""
-    receiver, sender, binding = cfg.stream(ipver, size)
-    send(sender, 0, HELD).finish()
-    receiver.receive_all(HELD, keep=1 << 30)
-    ksft_ne(len(receiver.tokens), 0)
-    return receiver, sender, binding
+TCP_RTO_MAX_MS = 44
+TCP_ESTABLISHED = 1
 
 
 def _pool_is_detached(cfg, binding_id):
@@ -45,7 +38,7 @@ def _all_back(cfg, inode):
 @leaves_nothing
 def unbind_then_socket(cfg):
     """Unbind with tokens out: they stay good until the socket is closed."""
-    receiver, _, binding = _holding(cfg)
+    receiver, _, binding = holding(cfg)
     inode = receiver.dmabuf.inode
     binding.close()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
@@ -61,7 +54,7 @@ def unbind_then_socket(cfg):
 @leaves_nothing
 def unbind_then_release(cfg):
     """Unbind with tokens out, then give them back one by one."""
-    receiver, _, binding = _holding(cfg, "6")
+    receiver, _, binding = holding(cfg, "6")
     inode = receiver.dmabuf.inode
     binding.close()
     while receiver.tokens:
@@ -74,7 +67,7 @@ def unbind_then_release(cfg):
 @leaves_nothing
 def socket_then_unbind(cfg):
     """A socket closed with tokens out gives its niovs back to the binding."""
-    receiver, sender, binding = _holding(cfg, size=MIB)
+    receiver, sender, binding = holding(cfg, size=MIB)
     dmabuf = receiver.dmabuf
     receiver.sock.close()
     sender.close()
@@ -111,7 +104,7 @@ def read_after_unbind(cfg):
 @leaves_nothing
 def buffer_closed_first(cfg):
     """The application may close the dma-buf: the binding holds it."""
-    receiver, sender, _ = _holding(cfg)
+    receiver, sender, _ = holding(cfg)
     dmabuf = receiver.dmabuf
     inode = dmabuf.inode
     os.close(dmabuf.fd)
@@ -161,7 +154,7 @@ def orphan(cfg):
     A socket that is closed with tokens out while its own data is unsent lives
     on without an owner; its niovs come back when it ends.
     """
-    receiver, sender, _ = _holding(cfg)
+    receiver, sender, _ = holding(cfg)
     # more than the peer's window, which nobody reads
     receiver.sock.setblocking(False)
     try:
@@ -183,91 +176,215 @@ def orphan(cfg):
 @leaves_nothing
 def shutdown_then_close(cfg):
     """Tokens survive shutdown() and end with the socket."""
-    receiver, _, _ = _holding(cfg)
+    receiver, _, _ = holding(cfg)
     receiver.sock.shutdown(socket.SHUT_RDWR)
     token = receiver.tokens.pop(0)
     ksft_eq(dontneed(receiver.sock, [(token, 1)]), 1)
 
 
-@leaves_nothing
-def disconnect(cfg):
-    """Tokens survive connect(AF_UNSPEC), which resets the connection."""
-    receiver, _, _ = _holding(cfg, "6")
-    import ctypes                              # pylint: disable=C0415
-    libc = ctypes.CDLL(None, use_errno=True)
-    unspec = ctypes.create_string_buffer(16)
-    ksft_eq(libc.connect(receiver.sock.fileno(), unspec, 16), 0)
-    token = receiver.tokens.pop(0)
-    ksft_eq(dontneed(receiver.sock, [(token, 1)]), 1)
-
-
-def _child(cfg, ready):
-    """Bind, listen, receive for ever and give nothing back."""
-    dmabuf = Udmabuf(8 * MIB)
-    binding = Binding(cfg.ifindex, dmabuf.fd, cfg.queues)
+def _listen(cfg):
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind((cfg.addr_v["4"], 0))
     listener.listen(1)
-    os.write(ready, f"{listener.getsockname()[1]}\n".encode())
+    return listener, listener.getsockname()[1]
+
+
+def _connect(cfg, port):
+    """A connection from the remote end to @port."""
+    with NetNSEnter(cfg.remote_ns):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sender.connect((cfg.addr_v["4"], port))
+    sender.settimeout(60)
+    return sender
+
+
+def _receive(say, cfg, dmabuf, binding):
+    """Receive for ever; says the port, and later that there is traffic."""
+    if binding is None:
+        binding = Binding(cfg.ifindex, dmabuf.fd, cfg.queues)
+    listener, port = _listen(cfg)
+    say(port)
     sock, _ = listener.accept()
     receiver = Receiver(sock, dmabuf, binding.id)
     while True:
         receiver.receive()
-        if receiver.position < MIB:
-            continue
-        if ready is not None:
-            os.write(ready, b"traffic\n")
-            os.close(ready)
-            ready = None
-        receiver.release()
+        if receiver.position >= MIB:
+            if say:
+                say("traffic")
+                say = None
+            receiver.release()
 
 
-@ksft_variants(["SIGKILL", "SIGTERM"])
+def _hold_binding(say, cfg, dmabuf):
+    """Bind, say the id, and wait for the end."""
+    say(Binding(cfg.ifindex, dmabuf.fd, cfg.queues).id)
+    signal.pause()
+
+
+def _send_forever(_, cfg, port):
+    """Send a stream without end."""
+    sender = _connect(cfg, port)
+    position = 0
+    while True:
+        sender.sendall(pattern(position, 1 << 16))
+        position += 1 << 16
+
+
+@ksft_variants([
+    KsftNamedVariant("receiver", "SIGKILL", True),
+    KsftNamedVariant("receiver_and_binder", "SIGKILL", False),
+    KsftNamedVariant("terminated", "SIGTERM", False),
+])
 @leaves_nothing
-def killed_under_traffic(cfg, name):
-    """The process that owns everything dies while data pours in."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.close(read_end)
-            _child(cfg, write_end)
-        except BaseException:                  # pylint: disable=W0718
-            traceback.print_exc()
-        finally:
-            os._exit(1)
-    os.close(write_end)
-    with os.fdopen(read_end, "r", encoding="utf-8") as pipe:
-        port = int(pipe.readline())
-        cfg.steer("4", port, cfg.queues[0])
-        with NetNSEnter(cfg.remote_ns):
-            sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        defer(sender.close)
-        sender.connect((cfg.addr_v["4"], port))
-        sender.settimeout(60)
-        thread = send(sender, 0, 64 * MIB)
-        ksft_eq(pipe.readline(), "traffic\n")
-    os.kill(child, getattr(signal, name))
-    _, status = os.waitpid(child, 0)
-    ksft_eq(os.WTERMSIG(status), getattr(signal, name))
+def killed(cfg, name, bound_by_us):
+    """
+    The process that receives dies with tokens out while data pours in;
+    either another process has made the binding, or it goes with it.
+    """
+    dmabuf = Udmabuf(8 * MIB)
+    defer(dmabuf.close)
+    binding = None
+    if bound_by_us:
+        binding = Binding(cfg.ifindex, dmabuf.fd, cfg.queues)
+        defer(binding.close)
+    # the fork has a copy of the netlink socket: in this process only the last
+    # one to close it unbinds
+    child = Child(_receive, cfg, dmabuf, binding)
+    port = int(child.hear())
+    cfg.steer("4", port, cfg.queues[0])
+    sender = _connect(cfg, port)
+    defer(sender.close)
+    thread = send(sender, 0, 64 * MIB)
+    ksft_eq(child.hear(), "traffic")
+    child.kill(name)
     try:
         thread.finish()
         ksft_true(False, "the sender must see the reset")
     except (ConnectionResetError, BrokenPipeError):
         pass
+    ksft_eq(bool(bound_queues(cfg.netdev, cfg.ifindex)), bound_by_us)
+    if bound_by_us:
+        # all of the memory must be there for the next one
+        sock, sender = cfg.connect("4")
+        again = Receiver(sock, dmabuf, binding.id)
+        thread = send(sender, 0, 4 * MIB)
+        again.receive_all(4 * MIB)
+        thread.finish()
+        ksft_eq(again.kinds["dmabuf"], 4 * MIB)
+
+
+@leaves_nothing
+def killed_binder(cfg):
+    """
+    The process that holds the binding dies under traffic. Its last act is to
+    unbind: the stream goes on in host memory, and tokens stay good.
+    """
+    dmabuf = Udmabuf(8 * MIB)
+    defer(dmabuf.close)
+    child = Child(_hold_binding, cfg, dmabuf)
+    dmabuf_id = int(child.hear())
+    sock, sender = cfg.connect("4")
+    receiver = Receiver(sock, dmabuf, dmabuf_id)
+    size = 4 * MIB
+    thread = send(sender, 0, size)
+    receiver.receive_all(MIB, keep=10)
+    child.kill("SIGKILL")
+    receiver.receive_all(size, keep=10)
+    thread.finish()
+    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
+    ksft_ge(receiver.kinds["dmabuf"], MIB)
+    ksft_ne(receiver.kinds["plain"], 0)
+    ksft_eq(len(dmabufs()[dmabuf.inode]), 1)
+    receiver.release()
+
+
+@leaves_nothing
+def killed_sender(cfg):
+    """The process that sends dies; what it had sent is received to the end."""
+    dmabuf, binding = cfg.bind()
+    listener, port = _listen(cfg)
+    defer(listener.close)
+    cfg.steer("4", port, cfg.queues[0])
+    child = Child(_send_forever, cfg, port)
+    sock, _ = listener.accept()
+    defer(sock.close)
+    receiver = Receiver(sock, dmabuf, binding.id)
+    receiver.receive_all(MIB)
+    child.kill("SIGKILL")
+    try:
+        while receiver.receive().size:
+            receiver.release(max(0, len(receiver.tokens) - 100))
+    except ConnectionResetError:
+        pass
+    ksft_eq(receiver.kinds["plain"], 0)
+    receiver.release()
+
+
+def _drain(receiver):
+    """Receive and give nothing back, until there is silence for 2 s."""
+    while receiver.readable(2):
+        receiver.receive()
+
+
+@leaves_nothing
+def stalled_reader(cfg):
+    """
+    A reader gives nothing back until the dma-buf is exhausted: the stream
+    stalls and does not fail, and goes on once memory is there again.
+    """
+    dmabuf, binding = cfg.bind(MIB, [cfg.queues[0]])
+    niovs = MIB // os.sysconf("SC_PAGE_SIZE")
+    sock, sender = cfg.connect("4", cfg.queues[0])
+    # a sender that was stalled for long would not try again for longer
+    sender.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
+    receiver = Receiver(sock, dmabuf, binding.id)
+    size = 2 * MIB
+    thread = send(sender, 0, size)
+    # gve rings the doorbell for 32 buffers, so give back more than that; all
+    # of them; half of them
+    for give_back in (64, None, niovs // 2):
+        _drain(receiver)
+        ksft_pr(f"stalled at {receiver.position}, "
+                f"{len(receiver.tokens)} tokens of {niovs}")
+        # some niovs are posted, or have been used for bare acknowledgments
+        ksft_ge(len(receiver.tokens), niovs - 100)
+        ksft_true(thread.is_alive(), "the sender must be waiting")
+        ksft_eq(sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0],
+                TCP_ESTABLISHED)
+        before = receiver.position
+        receiver.release(give_back)
+        ksft_true(receiver.readable(), "the stream must go on")
+        receiver.receive()
+        ksft_ge(receiver.position, before + 1)
+    receiver.receive_all(size)
+    thread.finish()
+    ksft_eq(receiver.kinds["dmabuf"], size)
+
+
+@leaves_nothing
+def stalled_then_unbound(cfg):
+    """Unbinding ends the famine: the stream goes on in host memory."""
+    dmabuf, binding = cfg.bind(MIB, [cfg.queues[0]])
+    sock, sender = cfg.connect("6", cfg.queues[0])
+    sender.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
+    receiver = Receiver(sock, dmabuf, binding.id)
+    size = 2 * MIB
+    thread = send(sender, 0, size)
+    _drain(receiver)
+    ksft_true(thread.is_alive(), "the sender must be waiting")
+    binding.close()
+    receiver.receive_all(size, keep=1 << 30)
+    thread.finish()
+    ksft_ne(receiver.kinds["plain"], 0)
+    receiver.release()
 
 
 @leaves_nothing
 def link_flap(cfg):
     """Link down and up while bound: the binding is there again, and works."""
-    receiver, sender, binding = _holding(cfg)
-    ip(f"link set dev {cfg.ifname} down")
-    ip(f"link set dev {cfg.ifname} up")
-    wait_file(f"/sys/class/net/{cfg.ifname}/carrier",
-              lambda x: x.strip() == "1", deadline=20)
-    # the addresses of IPv6 go with the link
-    cmd(f"ip addr replace {cfg.addr_v['6']}/64 dev {cfg.ifname} nodad")
+    receiver, sender, binding = holding(cfg)
+    cfg.link_down()
+    cfg.link_up()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex),
             {queue: binding.id for queue in cfg.queues})
     size = HELD + 2 * MIB
@@ -281,40 +398,13 @@ def link_flap(cfg):
 @leaves_nothing
 def link_down_tokens_out(cfg):
     """Tokens stay good while the link is down, and after."""
-    receiver, _, _ = _holding(cfg)
-    ip(f"link set dev {cfg.ifname} down")
+    receiver, _, _ = holding(cfg)
+    cfg.link_down()
     try:
         receiver.release(len(receiver.tokens) // 2)
     finally:
-        ip(f"link set dev {cfg.ifname} up")
-        wait_file(f"/sys/class/net/{cfg.ifname}/carrier",
-                  lambda x: x.strip() == "1", deadline=20)
-        cmd(f"ip addr replace {cfg.addr_v['6']}/64 dev {cfg.ifname} nodad")
+        cfg.link_up()
     receiver.release()
-
-
-@leaves_nothing
-def bind_loop_under_traffic(cfg):
-    """Ten bindings come and go under a stream that never stops."""
-    receiver, sender, binding = cfg.stream("4")
-    binding.close()
-    size = 10 * MIB
-    thread = send(sender, 0, size)
-    for _ in range(10):
-        dmabuf = Udmabuf(8 * MIB)
-        defer(dmabuf.close)
-        binding = Binding(cfg.ifindex, dmabuf.fd, cfg.queues)
-        defer(binding.close)
-        # data of the bindings before may still be queued
-        receiver.expect(dmabuf, binding.id)
-        receiver.receive_all(min(size, receiver.position + MIB // 2))
-        binding.close()
-        receiver.receive_all(min(size, receiver.position + MIB // 4))
-    receiver.receive_all(size)
-    thread.finish()
-    ksft_pr(f"{receiver.kinds}")
-    ksft_eq(receiver.position, size)
-    ksft_ne(receiver.kinds["dmabuf"], 0)
 
 
 CASES = [
@@ -328,11 +418,13 @@ CASES = [
     close_under_traffic,
     orphan,
     shutdown_then_close,
-    disconnect,
-    killed_under_traffic,
+    killed,
+    killed_binder,
+    killed_sender,
+    stalled_reader,
+    stalled_then_unbound,
     link_flap,
     link_down_tokens_out,
-    bind_loop_under_traffic,
 ]
 
 

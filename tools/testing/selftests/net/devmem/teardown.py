@@ -6,14 +6,21 @@ The netlink socket, the tokens, the TCP socket, the link and the driver come
 to their ends in every order that can occur, each under traffic. Memory is
 held exactly as long as somebody may still use it, and not a moment longer.
 
-The driver is unbound a number of times. The NIC is set up again after that,
-but this is the file to run last.
+The same for the removal of the PCI function, for the end of the NIC's network
+namespace, and for a reset that fails.
+
+The NIC is taken apart, and set up again, a number of times: this is the file
+to run last.
 """
 
-from lib.py import (Flow, KsftNamedVariant, MIB, Nic, Receiver, Traffic, batches,
-                    bound_queues, describe, dmabufs, ksft_eq, ksft_exit, ksft_pr,
-                    ksft_run, ksft_true, ksft_variants, leaves_nothing, orders,
-                    run_in_env, send, wait_for)
+import time
+
+from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftSkipEx,
+                    MIB, NetNSEnter, Nic, Receiver, Traffic, batches, bound_queues,
+                    defer, describe, dmabufs, ethtool, holding, ip, ksft_eq,
+                    ksft_exit, ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, netdev_family, orders, run_in_env, send,
+                    wait_for)
 
 # Bindings at a time, each on a queue of its own beside queue 0.
 LANES = 12
@@ -112,6 +119,8 @@ def _end_of_nic(cfg, nic, which):
         cfg.link_down()
     elif which == "U":
         cfg.link_up()
+    elif which == "R":
+        nic.remove()
     else:
         nic.unbind_driver()
 
@@ -148,43 +157,72 @@ def _run(cfg, nic, lanes, timeline):
         traffic.stop()
 
 
-def _c_warns(order):
+def _c_survives(order):
     """
-    The base's core cannot restart a queue of a gve that is down (defect 8):
-    unbinding then ends in a WARN, which is nothing for a test to provoke.
+    What the unfixed base must not be asked for. It cannot restart a queue of a
+    gve that is down, so that unbinding then ends in a WARN (defect 8); and it
+    does not hold the device that it maps for, so that unmapping after a
+    removal uses memory that was freed (defect 18).
     """
-    return any("N" in slot for before, slot
-               in zip(order.timeline, order.slots[1:]) if before == "D")
+    after = list(zip(order.timeline, order.slots[1:]))
+    return not any("N" in slot for before, slot in after if before == "D") and \
+        not any(slot for before, slot in after if before == "R")
 
 
-def _batches(cfg_is_rust):
+def _batches(is_rust):
     """A name and orders of one timeline, as many as run at once."""
-    for timeline in ("V", "DV", "DUV"):
+    for timeline in ("V", "DV", "DUV", "R"):
         todo = [order for order in orders(timeline)
-                if cfg_is_rust or not _c_warns(order)]
+                if is_rust or _c_survives(order)]
         for number, batch in enumerate(batches(todo, LANES)):
             yield f"{timeline}_{number}", batch
+
+
+class Clock:
+    """Says where the time goes."""
+
+    def __init__(self):
+        self._last = time.monotonic()
+        self._laps = []
+
+    def lap(self, what):
+        """Note what has been done since the last lap."""
+        now = time.monotonic()
+        self._laps.append(f"{what} {now - self._last:.1f} s")
+        self._last = now
+
+    def __str__(self):
+        return ", ".join(self._laps)
 
 
 @leaves_nothing
 def ends(cfg, nic, batch):
     """Run a batch of orders; see lib/py/orders.py for the letters."""
+    clock = Clock()
     cfg.use_rx_queues(LANES + 1)
+    clock.lap("queues")
     ksft_pr(" ".join(f"{describe(o)}/{o.kind}" for o in batch))
     lanes = []
     try:
         for number, order in enumerate(batch):
             lanes.append(Lane(cfg, number + 1, "46"[number % 2], order))
+        clock.lap("bind and connect")
         _run(cfg, nic, lanes, batch[0].timeline)
+        clock.lap("ends")
         for lane in lanes:
             ksft_true(lane.finished, lane.name)
             ksft_true(wait_for(lambda: not lane.attached(), 20),
                       f"{lane.name}: still attached")
+        clock.lap("memory back")
     finally:
         for lane in lanes:
             lane.close()
+        clock.lap("close")
         nic.restore()
+    clock.lap("restore")
     _check_works(cfg)
+    clock.lap("try")
+    ksft_pr(clock)
 
 
 def _check_works(cfg):
@@ -198,11 +236,174 @@ def _check_works(cfg):
     ksft_eq(receiver.kinds["dmabuf"], MIB // 4)
 
 
+class Elsewhere:
+    """A network namespace that the NIC can be moved to."""
+
+    NAME = "devmem-doomed"
+
+    def __init__(self, cfg):
+        self._cfg = cfg
+        self._there = True
+        ip(f"netns add {self.NAME}")
+        defer(self.delete)
+
+    def take(self):
+        """Move the NIC there; returns its ifindex."""
+        ip(f"link set dev {self._cfg.ifname} netns {self.NAME}")
+        return ip(f"link show dev {self._cfg.ifname}", json=True,
+                  ns=self.NAME)[0]["ifindex"]
+
+    def set_up(self):
+        """Link and addresses; header split and such have come along."""
+        cfg = self._cfg
+        ip(f"link set dev {cfg.ifname} up", ns=self.NAME)
+        ip(f"addr add {cfg.addr_v['4']}/24 dev {cfg.ifname}", ns=self.NAME)
+        ksft_true(wait_for(lambda: ip(
+            f"link show dev {cfg.ifname}", json=True,
+            ns=self.NAME)[0]["operstate"] == "UP", 20), "no carrier")
+
+    def delete(self):
+        """Delete its name; it ends with the last socket in it."""
+        if self._there:
+            self._there = False
+            ip(f"netns del {self.NAME}")
+
+
+@leaves_nothing
+def netns_deleted(cfg, nic):
+    """
+    The netns of NIC, binding and sockets is deleted under traffic. Sockets pin
+    it, so it goes on until the last one is closed, which is the netlink socket;
+    the NIC then lands in init_net, unbound.
+    """
+    doomed = Elsewhere(cfg)
+    ifindex = cfg.ifindex
+    try:
+        cfg.ifindex = doomed.take()
+        doomed.set_up()
+        with NetNSEnter(doomed.NAME):
+            dmabuf, binding = cfg.bind()
+            sock, sender = cfg.connect("4")
+        flow = Flow(Receiver(sock, dmabuf, binding.id), sender, KEEP)
+        traffic = Traffic([flow])
+        try:
+            traffic.wait_progress([flow], PROGRESS)
+            doomed.delete()
+            traffic.wait_progress([flow], PROGRESS)
+            ksft_eq(flow.receiver.kinds["plain"], 0)
+            flow.close_receiver()
+        finally:
+            traffic.stop()
+        ksft_eq(len(dmabufs()[dmabuf.inode]), 1)
+        binding.close()
+        ksft_true(wait_for(lambda: not dmabufs()[dmabuf.inode], 20),
+                  "the binding must end with its socket")
+    finally:
+        cfg.ifindex = ifindex
+        flow.close()
+        binding.close()
+        nic.restore()
+    _check_works(cfg)
+
+
+@ksft_variants(["before", "there", "after"])
+@leaves_nothing
+def netns_moved(cfg, nic, unbind):
+    """
+    The NIC moves to another netns while it is bound and tokens are out, and
+    comes to init_net when that netns is deleted. The binding comes along until
+    the netlink socket is closed, here or there, and the tokens stay good.
+    """
+    doomed = Elsewhere(cfg)
+    receiver, sender, binding = holding(cfg)
+    inode = receiver.dmabuf.inode
+    thread = send(sender, 20000, 8 * MIB)
+    receiver.receive_all(MIB, keep=KEEP)
+    try:
+        if unbind == "before":
+            binding.close()
+        ifindex = doomed.take()
+        doomed.set_up()
+        with NetNSEnter(doomed.NAME):
+            netdev = netdev_family()
+            ksft_eq(sorted(bound_queues(netdev, ifindex)),
+                    cfg.queues if unbind != "before" else [])
+            # a socket would keep the netns
+            netdev.sock.close()
+        if unbind == "there":
+            binding.close()
+        ksft_eq(len(dmabufs()[inode]), 1)
+        doomed.delete()
+        nic.wait_home()
+        ksft_eq(len(dmabufs()[inode]), 1)
+        if unbind == "after":
+            # C can only unbind from a NIC that is up (defect 8)
+            if not cfg.is_rust:
+                nic.home_up()
+            binding.close()
+        ksft_eq(len(dmabufs()[inode]), 1, "tokens must hold the memory")
+        receiver.release()
+        receiver.sock.close()
+        ksft_true(wait_for(lambda: not dmabufs()[inode], 20),
+                  "the last token must end the binding")
+    finally:
+        sender.close()
+        binding.close()
+        nic.restore()
+    try:
+        thread.finish()
+    except OSError:
+        pass
+    _check_works(cfg)
+
+
+@leaves_nothing
+def reset_fails(cfg, nic):
+    """
+    A reset under traffic does not bring the queues back: the NIC is dead. Yet
+    unbinding works, all memory comes back, and so does the NIC with its driver.
+    """
+    if not cfg.is_rust:
+        raise KsftSkipEx("the unfixed base warns when a queue cannot be "
+                         "restarted (defect 8)")
+    receiver, sender, binding = holding(cfg)
+    inode = receiver.dmabuf.inode
+    thread = send(sender, 20000, 8 * MIB)
+    receiver.receive_all(MIB, keep=KEEP)
+    try:
+        with cfg.faults("admin-fail=opcode=CREATE_RX_QUEUE,count=0,port=0"):
+            try:
+                ethtool(f"--reset {cfg.ifname} all")
+                ksft_true(False, "the reset must fail")
+            except CmdExitFailure:
+                pass
+            binding.close()
+        ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
+        ksft_eq(len(dmabufs()[inode]), 1, "tokens must hold the memory")
+        receiver.release()
+        receiver.sock.close()
+        ksft_true(wait_for(lambda: not dmabufs()[inode], 20),
+                  "the last token must end the binding")
+        nic.unbind_driver()
+    finally:
+        sender.close()
+        binding.close()
+        nic.restore()
+    try:
+        thread.finish()
+    except OSError:
+        pass
+    _check_works(cfg)
+
+
 def _cases(cfg):
     """All test cases, for the implementation that runs."""
     return [
         ksft_variants([KsftNamedVariant(name, batch) for name, batch
                        in _batches(cfg.is_rust)])(ends),
+        netns_deleted,
+        netns_moved,
+        reset_fails,
     ]
 
 

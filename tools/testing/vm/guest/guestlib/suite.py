@@ -42,6 +42,9 @@ _DEFAULT = (
     TestFile("bind_rx", "bind_rx.py", "ours", 900),
     TestFile("raw_netlink", "raw_netlink.py", "ours", 300),
     TestFile("lease", "lease.py", "ours", 600),
+    TestFile("errno_order", "errno_order.py", "ours", 300),
+    TestFile("guards", "guards.py", "ours", 300),
+    TestFile("permissions", "permissions.py", "ours", 300),
     TestFile("transfer", "transfer.py", "ours", 900),
     TestFile("recvmsg", "recvmsg.py", "ours", 900),
     TestFile("buffers", "buffers.py", "ours", 600),
@@ -51,6 +54,9 @@ _DEFAULT = (
     TestFile("threads", "threads.py", "ours", 600),
     TestFile("many_tokens", "many_tokens.py", "ours", 900),
     TestFile("lifetime", "lifetime.py", "ours", 900),
+    TestFile("socket_states", "socket_states.py", "ours", 600),
+    TestFile("reconfigure", "reconfigure.py", "ours", 900),
+    TestFile("churn", "churn.py", "ours", 900),
     TestFile("stack", "stack.py", "ours", 600),
     TestFile("stack_unbind", "stack_unbind.py", "ours", 600),
     TestFile("debugfs", "debugfs.py", "ours", 300),
@@ -66,6 +72,7 @@ _DEFAULT = (
 
 _LATE_SPLIT = (
     TestFile("linear", "linear.py", "ours", 600),
+    TestFile("order-late", "order.py", "ours", 600),
 )
 
 

@@ -30,6 +30,7 @@ try:
 
     from .binding import Binding, bind_request, expect_refused, \
         netdev_family, try_bind
+    from .child import Child
     from .env import DevmemEnv, MIB, holding, leaves_nothing, os_error, \
         run_in_env, send
     from .leftover import KernelLog, LeftoverError, Leftovers, bound_queues, \

@@ -4,6 +4,7 @@
 The set-up that device memory TCP needs on the local NIC, and its undoing.
 """
 
+import contextlib
 import errno
 import functools
 import os
@@ -17,7 +18,7 @@ from net.lib.py import KsftSkipEx, cmd, defer, ethtool, ip, ksft_pr, ksft_true
 from net.lib.py import wait_file
 
 from .binding import Binding
-from .leftover import BUFINFO, Leftovers
+from .leftover import BUFINFO, Leftovers, wait_for
 from .stream import Receiver, Sender
 from .udmabuf import UDMABUF_DEV, Udmabuf
 
@@ -66,6 +67,7 @@ class DevmemEnv(NetDrvEpEnv):
         self.netdev = NetdevFamily()
         self.ethnl = EthtoolFamily()
         self.rules = set()
+        self._orders = 0
         self._undo = []
         if self.env.get("REMOTE_TYPE") != "netns":
             raise KsftSkipEx("both ends are driven from one process: "
@@ -186,6 +188,41 @@ class DevmemEnv(NetDrvEpEnv):
         if rule in self.rules:
             self.rules.remove(rule)
             ethtool(f"-N {self.ifname} delete {rule}")
+
+    @contextlib.contextmanager
+    def faults(self, *lines):
+        """
+        Make the emulated NIC misbehave while the body runs.
+
+        Lines are what `gvnic --fault` takes; port 0 is the local NIC. Skips the
+        test where the NIC is another.
+        """
+        path = self.env.get("DEVMEM_FAULT_FILE")
+        if not path:
+            raise KsftSkipEx("DEVMEM_FAULT_FILE is not set: no faults to order")
+        self._order(path, lines)
+        try:
+            yield
+        finally:
+            self._order(path, ())
+
+    def _order(self, path, lines):
+        # a file that does not change is not read again
+        self._orders += 1
+        text = "".join(f"{line}\n" for line in (*lines,
+                                                f"# {os.getpid()} {self._orders}"))
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+
+        def answer():
+            try:
+                with open(f"{path}.applied", encoding="utf-8") as file:
+                    return file.read()
+            except FileNotFoundError:
+                return ""
+        if not wait_for(lambda: answer() == text or
+                        answer().startswith("error"), 20) or answer() != text:
+            raise RuntimeError(f"the NIC did not take {lines}: {answer()}")
 
     def bind(self, size=8 * MIB, queues=None):
         """A dma-buf and its binding, both until the end of the test case."""

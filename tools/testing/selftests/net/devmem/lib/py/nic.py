@@ -14,7 +14,7 @@ from net.lib.py import cmd, ethtool, ip
 from .leftover import wait_for
 
 # init_net, where a netdev begins, and where it lands when its netns ends.
-INIT_NS = "/proc/1/ns/net"
+HOME = "nsenter --net=/proc/1/ns/net "
 PCI = "/sys/bus/pci"
 
 
@@ -70,26 +70,27 @@ class Nic:
         if not self.present:
             _write(f"{self._driver}/bind", self.function)
         if not self._here():
-            self.fetch(f"nsenter --net={INIT_NS} ")
+            name = self.wait_home()
+            cmd(f"{HOME}ip link set dev {name} down")
+            cmd(f"{HOME}ip link set dev {name} netns {os.getpid()} "
+                f"name {self._cfg.ifname}")
         self.set_up()
 
     def _here(self):
         """Whether the netdev is in our network namespace."""
         return any(link.get("parentdev") == self.function for link in _links())
 
-    def fetch(self, prefix):
-        """
-        Move the netdev to our network namespace.
-
-        @prefix makes a command run where the netdev is, or will soon be.
-        """
-        found = wait_for(lambda: [link["ifname"] for link in _links(prefix)
+    def wait_home(self):
+        """Wait for the netdev to be in init_net; returns its name there."""
+        found = wait_for(lambda: [link["ifname"] for link in _links(HOME)
                                   if link.get("parentdev") == self.function], 20)
         if not found:
-            raise RuntimeError(f"no netdev of {self.function} came back")
-        cmd(f"{prefix}ip link set dev {found[0]} down")
-        cmd(f"{prefix}ip link set dev {found[0]} netns {os.getpid()} "
-            f"name {self._cfg.ifname}")
+            raise RuntimeError(f"no netdev of {self.function} came to init_net")
+        return found[0]
+
+    def home_up(self):
+        """Bring the link up in init_net."""
+        cmd(f"{HOME}ip link set dev {self.wait_home()} up")
 
     def set_up(self):
         """Everything that a driver forgets with its netdev."""

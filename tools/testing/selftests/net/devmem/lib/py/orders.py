@@ -3,18 +3,18 @@
 """
 The orders in which things can come to an end.
 
-Three ends belong to a binding, three to the NIC:
+Three ends belong to a binding, the others to the NIC:
 
   N  the netlink socket that made the binding is closed
   T  the last token is given back
   S  the TCP socket is closed
   D  the link is taken down
   U  the link is brought up again
-  V  the driver is unbound
+  V  the driver is unbound, or R, the PCI function is removed
 
 Orders that cannot occur, and so are left out:
 
-- U before D: it is up already. D or U after V: there is no netdev then.
+- U before D: it is up already. D or U after V or R: there is no netdev then.
 - T after S on one socket: tokens belong to the socket, and there is no socket
   to give them back through. Two kinds of order stand for what can happen
   instead: "two", in which another socket of the same binding has the tokens,
