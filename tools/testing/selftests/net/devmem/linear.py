@@ -15,9 +15,10 @@ import functools
 import os
 import socket
 
-from lib.py import (KsftSkipEx, MIB, ksft_eq, ksft_exit, ksft_ge, ksft_ne,
-                    ksft_pr, ksft_run, ksft_true, ksft_variants,
+from lib.py import (KsftSkipEx, MIB, defer, ksft_eq, ksft_exit, ksft_ge,
+                    ksft_ne, ksft_pr, ksft_run, ksft_true, ksft_variants,
                     leaves_nothing, os_error, pattern, run_in_env, send)
+from lib.py.rawmsg import Memory, RawReceive
 from lib.py.uapi import CMSG_SPACE, ETOOSMALL
 
 
@@ -124,6 +125,75 @@ def linear_in_parts(cfg):
 
 
 @leaves_nothing
+def iov_too_small(cfg):
+    """
+    An iov that ends inside of the linear part, then one that ends behind it:
+    each read resumes at the next byte, of whatever kind.
+    """
+    late = _late()
+    receiver = _one_packet(cfg)
+    for size, pieces in ((1, [("linear", 1)]),
+                         (late // 2, [("linear", late // 2)]),
+                         (late, [("linear", late - 1 - late // 2),
+                                 ("dmabuf", 1 + late // 2)]),
+                         (1000, [("dmabuf", 699 - late // 2)])):
+        message = receiver.receive(size=size)
+        ksft_eq([(piece.kind, piece.size) for piece in message.pieces],
+                pieces)
+    receiver.release()
+
+
+@leaves_nothing
+def iov_faults(cfg):
+    """
+    The linear part cannot be written: EFAULT, nothing lost. Memory for the
+    linear part alone is all that a packet needs.
+    """
+    late = _late()
+    receiver = _one_packet(cfg)
+    receive = RawReceive()
+    memory = Memory()
+    defer(memory.close)
+    for writable in (0, 1, late - 1):
+        ksft_eq(os_error(receive, receiver.sock, size=4096,
+                         iov_at=memory.end - writable), errno.EFAULT,
+                f"{writable} of {late} bytes can be written")
+    ksft_eq(receiver.queued(), late + 700)
+    ksft_eq(receive(receiver.sock, size=4096, iov_at=memory.end - late),
+            late + 700)
+    ksft_eq(receive.cmsgs, 2)
+    ksft_eq(memory.tail(late), pattern(0, late))
+
+
+@leaves_nothing
+def control_full_behind_the_linear_part(cfg):
+    """Room for the linear part's message alone: it comes alone."""
+    late = _late()
+    receiver = _one_packet(cfg)
+    message = receiver.receive(control=2 * CMSG_SPACE - 1)
+    ksft_eq([(piece.kind, piece.size) for piece in message.pieces],
+            [("linear", late)])
+    ksft_eq(receiver.receive().pieces[0].token, 1)
+    ksft_eq(receiver.position, late + 700)
+    receiver.release()
+
+
+@leaves_nothing
+def peek(cfg):
+    """MSG_PEEK sees the linear part too, and it is still there afterwards."""
+    late = _late()
+    receiver = _one_packet(cfg)
+    for _ in range(2):
+        message = receiver.recvmsg(flags=socket.MSG_PEEK)
+        receiver.check(message)
+        ksft_eq([(piece.kind, piece.size) for piece in message.pieces],
+                [("linear", late), ("dmabuf", 700)])
+        receiver.tokens.append(message.pieces[1].token)
+    receiver.receive()
+    receiver.release()
+
+
+@leaves_nothing
 def control_too_small(cfg):
     """No room for the message of a linear part: ETOOSMALL, nothing lost."""
     receiver = _one_packet(cfg)
@@ -183,7 +253,11 @@ CASES = [
     both_kinds,
     only_linear,
     linear_in_parts,
+    iov_too_small,
+    iov_faults,
     control_too_small,
+    control_full_behind_the_linear_part,
+    peek,
     control_for_one,
     without_the_flag,
     small_writes,

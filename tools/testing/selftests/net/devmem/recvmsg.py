@@ -1,63 +1,43 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 
-"""recvmsg() on device memory: flags, short buffers, and what must not be lost."""
+"""recvmsg() on device memory: flags, waiting, and what must not be lost."""
 
 import errno
 import os
 import select
 import socket
+import threading
 import time
 
-from lib.py import (MIB, Receiver, defer, dontneed, ksft_eq, ksft_exit,
-                    ksft_ge, ksft_in, ksft_lt, ksft_ne, ksft_pr, ksft_run,
-                    ksft_true, ksft_variants, KsftNamedVariant, leaves_nothing,
-                    os_error, pattern, run_in_env, send)
-from lib.py.uapi import CMSG_SPACE, ETOOSMALL, MSG_SOCK_DEVMEM
+from lib.py import (MIB, Receiver, defer, ksft_eq, ksft_exit, ksft_ne, ksft_run,
+                    ksft_true, leaves_nothing, os_error, pattern, run_in_env,
+                    send)
+from lib.py.queued import check_rest, queued_stream
+from lib.py.rawmsg import RawReceive
+from lib.py.uapi import CMSG_SPACE, MSG_SOCK_DEVMEM, SO_PEEK_OFF
+
+_WITHOUT_THE_FLAG = {
+    "read": lambda sock: os.read(sock.fileno(), 4096),
+    "readv": lambda sock: os.readv(sock.fileno(), [bytearray(100)] * 3),
+    "recv": lambda sock: sock.recv(4096),
+    "recvfrom": lambda sock: sock.recvfrom(4096),
+    "recvmsg": lambda sock: sock.recvmsg(4096, 16 * CMSG_SPACE),
+    "peek": lambda sock: sock.recv(4096, socket.MSG_PEEK),
+    "waitall": lambda sock: sock.recv(30000, socket.MSG_WAITALL),
+    "dontwait": lambda sock: sock.recv(4096, socket.MSG_DONTWAIT),
+}
 
 
-def _queued_stream(cfg, size, ipver="4", chunk=1 << 16):
-    """A stream with @size bytes waiting in the receive queue."""
-    receiver, sender, _ = cfg.stream(ipver)
-    send(sender, 0, size, chunk).finish()
-    receiver.wait_queued(size)
-    return receiver
-
-
-def _check_rest(receiver, size):
-    """All of the stream is still to be had, in device memory."""
-    receiver.receive_all(size)
-    ksft_eq(receiver.position, size)
-    ksft_eq(receiver.kinds["dmabuf"], size)
-
-
-def _read(sock):
-    return os.read(sock.fileno(), 4096)
-
-
-def _recv(sock):
-    return sock.recv(4096)
-
-
-def _recvmsg(sock):
-    return sock.recvmsg(4096, 16 * CMSG_SPACE)
-
-
-def _peek(sock):
-    return sock.recv(4096, socket.MSG_PEEK)
-
-
-@ksft_variants([KsftNamedVariant("read", _read),
-                KsftNamedVariant("recv", _recv),
-                KsftNamedVariant("recvmsg", _recvmsg),
-                KsftNamedVariant("peek", _peek)])
 @leaves_nothing
-def without_the_flag(cfg, call):
+def without_the_flag(cfg):
     """EFAULT without MSG_SOCK_DEVMEM, and the data is still there."""
-    receiver = _queued_stream(cfg, 20000)
-    for _ in range(3):
-        ksft_eq(os_error(call, receiver.sock), errno.EFAULT)
-    _check_rest(receiver, 20000)
+    receiver = queued_stream(cfg, 20000)
+    for _ in range(2):
+        for name, call in _WITHOUT_THE_FLAG.items():
+            ksft_eq(os_error(call, receiver.sock), errno.EFAULT, name)
+    ksft_eq(receiver.queued(), 20000)
+    check_rest(receiver, 20000)
 
 
 @leaves_nothing
@@ -106,56 +86,6 @@ def kinds_do_not_mix(cfg):
     receiver.release()
 
 
-@ksft_variants([0, 1, 16, CMSG_SPACE - 1])
-@leaves_nothing
-def control_too_small(cfg, control):
-    """No room for one message: ETOOSMALL, nothing lost, no token issued."""
-    receiver = _queued_stream(cfg, 20000)
-    for _ in range(3):
-        ksft_eq(os_error(receiver.recvmsg, control=control), ETOOSMALL)
-    # the lowest free token is given out first: none may be taken
-    first = receiver.receive(control=CMSG_SPACE)
-    ksft_eq(first.pieces[0].token, 1)
-    _check_rest(receiver, 20000)
-
-
-@ksft_variants([1, 2, 3])
-@leaves_nothing
-def control_for_a_few(cfg, room):
-    """Room for n messages: a short read, no MSG_CTRUNC, the rest later."""
-    size = 40000
-    receiver = _queued_stream(cfg, size, chunk=4000)
-    while receiver.position < size:
-        message = receiver.receive(control=room * CMSG_SPACE)
-        ksft_ge(room, len(message.pieces))
-        ksft_true(len(message.pieces) > 0)
-        ksft_eq(message.flags & socket.MSG_CTRUNC, 0)
-    receiver.release()
-    ksft_eq(receiver.kinds["dmabuf"], size)
-
-
-@leaves_nothing
-def iov_caps_device_memory(cfg):
-    """The length of the iov limits device memory bytes too."""
-    receiver = _queued_stream(cfg, 20000)
-    for size in (1, 7, 100, 1000, 4096):
-        message = receiver.receive(size=size)
-        ksft_ge(size, message.size)
-        ksft_lt(0, message.size)
-    _check_rest(receiver, 20000)
-
-
-@leaves_nothing
-def byte_by_byte(cfg):
-    """A frag can be received in single bytes, each with its own token."""
-    receiver = _queued_stream(cfg, 3000)
-    for _ in range(300):
-        message = receiver.receive(size=1)
-        ksft_eq(message.size, 1)
-    ksft_eq(len(set(receiver.tokens)), 300)
-    _check_rest(receiver, 3000)
-
-
 @leaves_nothing
 def waitall(cfg):
     """MSG_WAITALL waits for data that has yet to come."""
@@ -169,64 +99,165 @@ def waitall(cfg):
 
 
 @leaves_nothing
-def dontwait(cfg):
-    """MSG_DONTWAIT with nothing there is EAGAIN; with data it is not."""
+def waitall_to_the_end(cfg):
+    """MSG_WAITALL makes do with less at the end of the stream."""
     receiver, sender, _ = cfg.stream("6")
-    ksft_eq(os_error(receiver.recvmsg, flags=socket.MSG_DONTWAIT),
-            errno.EAGAIN)
-    send(sender, 0, 5000).finish()
-    receiver.wait_queued(5000)
-    receiver.take(receiver.recvmsg(flags=socket.MSG_DONTWAIT))
-    _check_rest(receiver, 5000)
+    send(sender, 0, 3000).finish()
+    sender.shutdown(socket.SHUT_WR)
+    message = receiver.receive(size=4000, flags=socket.MSG_WAITALL)
+    ksft_eq(message.size, 3000)
+    receiver.release()
 
 
 @leaves_nothing
-def epoll(cfg):
-    """Device memory wakes epoll, and silence after it does not."""
+def dontwait(cfg):
+    """
+    With nothing there MSG_DONTWAIT is EAGAIN, as is a call on a non-blocking
+    socket; with data there it is not.
+    """
+    receiver, sender, _ = cfg.stream("6")
+    for blocking, flags in ((True, socket.MSG_DONTWAIT), (False, 0),
+                            (False, socket.MSG_WAITALL)):
+        receiver.sock.setblocking(blocking)
+        at = receiver.position
+        ksft_eq(os_error(receiver.recvmsg, flags=flags), errno.EAGAIN)
+        send(sender, at, 5000).finish()
+        receiver.wait_queued(5000)
+        ksft_eq(receiver.take(receiver.recvmsg(flags=flags)).size, 5000)
+        ksft_eq(os_error(receiver.recvmsg, flags=flags), errno.EAGAIN)
+    receiver.release()
+
+
+@leaves_nothing
+def rcvlowat(cfg):
+    """
+    SO_RCVLOWAT counts device memory: below it neither poll() nor a blocking
+    recvmsg() returns, MSG_DONTWAIT takes what is there all the same.
+    """
+    receiver, sender, _ = cfg.stream("4")
+    receiver.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 10000)
+    send(sender, 0, 3000).finish()
+    receiver.wait_queued(3000)
+    ksft_true(not receiver.readable(timeout=0.3))
+    ksft_eq(receiver.take(receiver.recvmsg(flags=socket.MSG_DONTWAIT)).size,
+            3000)
+
+    send(sender, 3000, 9999).finish()
+    receiver.wait_queued(9999)
+    ksft_true(not receiver.readable(timeout=0.3))
+    messages = []
+    waiter = threading.Thread(
+        target=lambda: messages.append(receiver.recvmsg()), daemon=True)
+    waiter.start()
+    waiter.join(0.5)
+    ksft_true(waiter.is_alive(), "recvmsg() returned below SO_RCVLOWAT")
+    send(sender, 12999, 1).finish()
+    waiter.join(30)
+    ksft_eq([message.size for message in messages], [10000])
+    receiver.take(messages[0])
+
+    send(sender, 13000, 10000).finish()
+    ksft_true(receiver.readable())
+    receiver.receive_all(23000)
+
+
+@leaves_nothing
+def epoll_level(cfg):
+    """Device memory is reported for as long as there is some."""
     receiver, sender, _ = cfg.stream("4")
     poll = select.epoll()
     defer(poll.close)
     poll.register(receiver.sock, select.EPOLLIN)
     ksft_eq(poll.poll(0.2), [])
     send(sender, 0, 5000).finish()
-    ksft_eq([event for _, event in poll.poll(30)], [select.EPOLLIN])
-    receiver.receive_all(5000)
+    receiver.wait_queued(5000)
+    for size in (1, 3000, 1999):
+        ksft_eq([event for _, event in poll.poll(30)], [select.EPOLLIN])
+        # a refused call takes nothing away
+        ksft_eq(os_error(receiver.sock.recv, 100), errno.EFAULT)
+        ksft_eq(receiver.receive(size=size).size, size)
     ksft_eq(poll.poll(0.2), [])
+    receiver.release()
+
+
+@leaves_nothing
+def epoll_edge(cfg):
+    """With EPOLLET each arrival is reported once, received or not."""
+    receiver, sender, _ = cfg.stream("6")
+    poll = select.epoll()
+    defer(poll.close)
+    poll.register(receiver.sock, select.EPOLLIN | select.EPOLLET)
+    for arrival in range(3):
+        sender.sendall(pattern(1000 * arrival, 1000))
+        receiver.wait_queued(1000 * (arrival + 1) - receiver.position)
+        ksft_eq([event for _, event in poll.poll(30)], [select.EPOLLIN])
+        ksft_eq(poll.poll(0.2), [])
+        receiver.receive(size=500)
+        ksft_eq(poll.poll(0.2), [], "reported without an arrival")
+    receiver.receive_all(3000)
 
 
 @leaves_nothing
 def peek(cfg):
     """
-    MSG_PEEK with the flag consumes nothing: the same bytes come again. Every
-    token that it hands out, if it does, can be given back.
+    MSG_PEEK with the flag consumes nothing: the same bytes of the same niovs
+    come again, each time with tokens of their own, which are good.
     """
-    receiver = _queued_stream(cfg, 20000)
-    tokens = []
-    for _ in range(3):
-        try:
-            message = receiver.recvmsg(flags=socket.MSG_PEEK)
-        except OSError as error:
-            # an implementation may refuse it, if it says so
-            ksft_in(error.errno, (errno.EOPNOTSUPP, errno.EINVAL))
-            ksft_pr(f"peek is refused: {error}")
-            continue
+    receiver = queued_stream(cfg, 20000)
+    tokens, places = [], []
+    for flags in (socket.MSG_PEEK, socket.MSG_PEEK | socket.MSG_WAITALL,
+                  socket.MSG_PEEK | socket.MSG_DONTWAIT):
+        message = receiver.recvmsg(size=20000, flags=flags)
+        ksft_eq(message.size, 20000)
         receiver.check(message)
-        tokens += [p.token for p in message.pieces if p.kind == "dmabuf"]
-    if tokens:
-        freed = sum(dontneed(receiver.sock, [(token, 1)])
-                    for token in set(tokens))
-        ksft_eq(freed, len(set(tokens)))
-    _check_rest(receiver, 20000)
+        tokens += [piece.token for piece in message.pieces]
+        places.append([(p.offset, p.size) for p in message.pieces])
+    ksft_eq(len(set(tokens)), len(tokens))
+    places.append([(p.offset, p.size) for p in receiver.receive().pieces])
+    ksft_eq(places[1:], places[:-1])
+    # what was peeked holds the niovs when what was received does not
+    receiver.release()
+    receiver.check(message, position=0)
+    receiver.tokens = tokens
+    receiver.release()
+
+
+@leaves_nothing
+def peek_offset(cfg):
+    """SO_PEEK_OFF moves a peek along the stream, a receive moves it back."""
+    receiver = queued_stream(cfg, 20000)
+    receiver.sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
+    for position in (0, 3000, 6000):
+        message = receiver.recvmsg(size=3000, flags=socket.MSG_PEEK)
+        ksft_eq(message.size, 3000)
+        receiver.check(message, position)
+        receiver.tokens += [piece.token for piece in message.pieces]
+    receiver.receive(size=8000)
+    message = receiver.recvmsg(size=3000, flags=socket.MSG_PEEK)
+    receiver.check(message, 9000)
+    receiver.tokens += [piece.token for piece in message.pieces]
+    receiver.release()
+    check_rest(receiver, 20000)
 
 
 @leaves_nothing
 def trunc(cfg):
-    """MSG_TRUNC throws bytes away, and the stream goes on behind them."""
-    receiver = _queued_stream(cfg, 20000)
+    """
+    MSG_TRUNC throws bytes away, with the flag and without, and the stream goes
+    on behind them; no control message, no token.
+    """
+    receiver = queued_stream(cfg, 20000)
+    receive = RawReceive()
     ksft_eq(len(receiver.sock.recv(6000, socket.MSG_TRUNC)), 6000)
-    receiver.position = 6000
-    receiver.receive_all(20000)
-    ksft_eq(receiver.kinds["dmabuf"], 14000)
+    ksft_eq(receive(receiver.sock, socket.MSG_TRUNC, size=500), 500)
+    ksft_eq(receive.header.controllen, 0)
+    ksft_eq(receive(receiver.sock, socket.MSG_TRUNC | socket.MSG_PEEK,
+                    size=2000), 2000)
+    ksft_eq(receive.header.controllen, 0)
+    ksft_eq(receiver.queued(), 13500)
+    receiver.position = 6500
+    ksft_eq(receiver.receive(size=10).pieces[0].token, 1)
+    check_rest(receiver, 20000)
 
 
 @leaves_nothing
@@ -302,14 +333,14 @@ CASES = [
     without_the_flag,
     without_the_flag_short,
     kinds_do_not_mix,
-    control_too_small,
-    control_for_a_few,
-    iov_caps_device_memory,
-    byte_by_byte,
     waitall,
+    waitall_to_the_end,
     dontwait,
-    epoll,
+    rcvlowat,
+    epoll_level,
+    epoll_edge,
     peek,
+    peek_offset,
     trunc,
     end_of_stream,
     reset_by_peer,

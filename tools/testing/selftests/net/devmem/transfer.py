@@ -6,9 +6,10 @@
 import socket
 
 from lib.py import (Binding, KsftSkipEx, MIB, NetNSEnter, Receiver, Udmabuf,
-                    defer, ksft_eq, ksft_exit, ksft_ge, ksft_ne, ksft_pr,
-                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
-                    run_in_env, send)
+                    defer, dmabufs, ksft_eq, ksft_exit, ksft_ge, ksft_ne,
+                    ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, run_in_env, send)
+from lib.py.uapi import CMSG_SPACE
 
 
 def _check_all_devmem(receiver, size):
@@ -30,15 +31,16 @@ def small(cfg, ipver):
     _check_all_devmem(receiver, 2 * MIB)
 
 
-@ksft_variants([1, 2, 7, 8, 100, 1448, 4095, 4096, 4097, 9000])
+@ksft_variants(["4", "6"])
 @leaves_nothing
-def one_write(cfg, size):
-    """One write of a given size, down to a single byte of payload."""
-    receiver, sender, _ = cfg.stream("6")
-    thread = send(sender, 0, size)
-    receiver.receive_all(size)
-    thread.finish()
-    _check_all_devmem(receiver, size)
+def one_write(cfg, ipver):
+    """Writes of a given size, down to a single byte of payload."""
+    receiver, sender, _ = cfg.stream(ipver)
+    for size in (1, 2, 7, 8, 100, 1448, 4095, 4096, 4097, 9000):
+        at = receiver.position
+        send(sender, at, size).finish()
+        receiver.receive_all(at + size)
+        _check_all_devmem(receiver, at + size)
 
 
 @ksft_variants(["4", "6"])
@@ -112,6 +114,87 @@ def two_bindings(cfg):
         receiver.receive_all(MIB // 2)
         thread.finish()
         _check_all_devmem(receiver, MIB // 2)
+
+
+@leaves_nothing
+def many_sockets(cfg):
+    """
+    Eight connections over both address families share the queues of one
+    binding: each gets its own bytes, its own tokens, and can end on its own.
+    """
+    dmabuf, binding = cfg.bind(16 * MIB)
+    ends = []
+    for flow in range(8):
+        sock, sender = cfg.connect("46"[flow % 2],
+                                   cfg.queues[flow // 2 % len(cfg.queues)])
+        # streams that differ, so that bytes of another one are seen
+        receiver = Receiver(sock, dmabuf, binding.id)
+        receiver.position = start = flow << 24
+        ends.append((receiver, send(sender, start, MIB // 4), start))
+    open_ends = list(ends)
+    while open_ends:
+        for end in list(open_ends):
+            receiver, thread, start = end
+            receiver.receive(control=8 * CMSG_SPACE)
+            if receiver.position < start + MIB // 4:
+                receiver.release(len(receiver.tokens) // 2)
+                continue
+            thread.finish()
+            open_ends.remove(end)
+            # the next one to end does so with tokens out
+            if len(open_ends) % 2:
+                receiver.release()
+            receiver.sock.close()
+    for receiver, _, _ in ends:
+        ksft_eq(receiver.kinds["dmabuf"], MIB // 4)
+
+
+@leaves_nothing
+def one_dmabuf_twice(cfg):
+    """
+    One dma-buf bound twice: two pools over the same bytes. What they write is
+    the user's business; the kernel keeps the two apart in all that is its own.
+    """
+    if len(cfg.queues) < 2:
+        raise KsftSkipEx("two queues are needed")
+    dmabuf, first = cfg.bind(queues=cfg.queues[:1])
+    second = Binding(cfg.ifindex, dmabuf.fd, cfg.queues[1:2])
+    defer(second.close)
+    ksft_ne(first.id, second.id)
+    attached = dmabufs()[dmabuf.inode]
+    ksft_eq(len(attached), 2, f"attached: {attached}")
+    ends = []
+    for binding, queue in ((first, cfg.queues[0]), (second, cfg.queues[1])):
+        sock, sender = cfg.connect("6", queue)
+        ends.append((Receiver(sock, dmabuf, binding.id), sender))
+
+    # one at a time nothing overlaps
+    for receiver, sender in ends:
+        thread = send(sender, 0, MIB)
+        receiver.receive_all(MIB)
+        thread.finish()
+        _check_all_devmem(receiver, MIB)
+
+    # both at once: the bytes may be anyone's, the accounts may not
+    threads = [send(sender, MIB, MIB) for _, sender in ends]
+    while any(receiver.position < 2 * MIB for receiver, _ in ends):
+        for (receiver, _), binding in zip(ends, (first, second)):
+            if receiver.position < 2 * MIB:
+                ksft_true(receiver.readable())
+                message = receiver.recvmsg()
+                ksft_eq({p.dmabuf_id for p in message.pieces}, {binding.id})
+                receiver.position += message.size
+                receiver.tokens += [p.token for p in message.pieces]
+                receiver.release()
+    for thread in threads:
+        thread.finish()
+
+    # one ends; to the other it makes no difference
+    first.close()
+    receiver, sender = ends[1]
+    thread = send(sender, 2 * MIB, MIB)
+    receiver.receive_all(3 * MIB)
+    thread.finish()
 
 
 @leaves_nothing
@@ -201,6 +284,8 @@ CASES = [
     v4_mapped,
     two_queues,
     two_bindings,
+    many_sockets,
+    one_dmabuf_twice,
     unbound_queue,
     more_than_the_buffer,
     exhaustion,

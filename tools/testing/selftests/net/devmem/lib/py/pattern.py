@@ -29,3 +29,22 @@ def pattern(start, length):
         words.byteswap()
     skip = start - 8 * first
     return words.tobytes()[skip:skip + length]
+
+
+def locate(data):
+    """
+    Position in the stream of a piece of it, of 15 bytes or more, found by its
+    content; None if it is no piece of the stream.
+
+    >>> locate(pattern(12345, 100))
+    12345
+    >>> locate(b"x" * 100) is None
+    True
+    """
+    for skip in range(8):
+        word = int.from_bytes(data[skip:skip + 8], "little")
+        start = 8 * (word - _BASE) - skip
+        if 0 <= word - _BASE < 1 << 32 and start >= 0 and \
+           pattern(start, len(data)) == data:
+            return start
+    return None

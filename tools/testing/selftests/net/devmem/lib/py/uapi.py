@@ -14,6 +14,9 @@ MSG_SOCK_DEVMEM = 0x2000000
 SCM_DEVMEM_LINEAR = 78
 SCM_DEVMEM_DMABUF = 79
 SO_DEVMEM_DONTNEED = 80
+# not in Python's socket module
+SO_RCVBUFFORCE = 33
+SO_PEEK_OFF = 42
 
 # struct dmabuf_cmsg: frag_offset, frag_size, frag_token, dmabuf_id, flags
 DMABUF_CMSG = struct.Struct("=QIIII")

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+Two million tokens on one socket. MSG_PEEK makes them: each call hands out
+tokens for all that is queued, and consumes nothing.
+"""
+
+import errno
+import socket
+import statistics
+import time
+
+from lib.py import (MIB, Receiver, dontneed, ksft_eq,
+                    ksft_exit, ksft_ge, ksft_gt, ksft_lt, ksft_pr, ksft_run,
+                    leaves_nothing, page_pools, pattern, run_in_env,
+                    wait_for)
+from lib.py.heartbeat import Heartbeat
+from lib.py.rawmsg import RawReceive
+from lib.py.uapi import CMSG_SPACE, SO_RCVBUFFORCE
+
+MANY = 2_000_000
+FEW = 200
+# Packets that wait in the queue, each a frag: tokens of one call.
+FRAGS = 1000
+SEGMENT = 1400
+# Where ours ends: net/core/devmem/tokens.rs.
+MOST = 4_325_120
+
+
+class Peeker:
+    """
+    A socket with FRAGS packets in its queue, which it peeks at.
+
+    Attributes:
+      sock: the socket
+      count: tokens that are out, which are 1..count
+    """
+
+    def __init__(self, cfg, dmabuf, binding):
+        self.sock, sender = cfg.connect("4")
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 * MIB)
+        receiver = Receiver(self.sock, dmabuf, binding.id)
+        # some more, in case the sender puts two of them into one
+        size = (FRAGS + 100) * SEGMENT
+        for start in range(0, size, SEGMENT):
+            sender.sendall(pattern(start, SEGMENT))
+        receiver.wait_queued(size)
+        self._receive = RawReceive(size, FRAGS * CMSG_SPACE)
+        self.count = 0
+
+    def issue(self, count=FRAGS):
+        """Get @count tokens; returns the CPU time of it per token."""
+        started = time.thread_time_ns()
+        self._receive(self.sock, socket.MSG_PEEK,
+                      control=count * CMSG_SPACE)
+        took = time.thread_time_ns() - started
+        ksft_eq(self._receive.cmsgs, count)
+        self.count += count
+        return took / count
+
+    def issue_to_the_limit(self):
+        """Get tokens until there are no more; returns the errno then."""
+        while True:
+            try:
+                self._receive(self.sock, socket.MSG_PEEK)
+            except OSError as error:
+                return error.errno
+            self.count += self._receive.cmsgs
+
+    def release(self, first, count):
+        """Give @count tokens back; returns the CPU time of it per token."""
+        started = time.thread_time_ns()
+        freed = dontneed(self.sock, [(first, count)])
+        took = time.thread_time_ns() - started
+        ksft_eq(freed, count)
+        self.count -= count
+        return took / count
+
+
+def _two(cfg):
+    """A socket for many tokens and one for a few, on one binding."""
+    dmabuf, binding = cfg.bind(16 * MIB, queues=cfg.queues[:1])
+    return Peeker(cfg, dmabuf, binding), Peeker(cfg, dmabuf, binding), binding
+
+
+def _fill(many, few):
+    """
+    Make MANY tokens and say what it cost; now and then the same work is done
+    with few, for comparison under the same conditions.
+    """
+    cost, compare = [], []
+    while many.count < MANY + 100_000:
+        cost.append(many.issue())
+        if len(cost) % 20 == 0:
+            compare.append(few.issue())
+            few.release(1, FRAGS)
+    return cost, compare
+
+
+def _limit(many):
+    """
+    Ours ends at a number that no dma-buf needs, with EBUSY and nothing lost.
+    C goes on until the kernel is out of memory.
+    """
+    ksft_eq(many.issue_to_the_limit(), errno.EBUSY)
+    ksft_eq(many.count, MOST)
+    many.release(MOST // 2, 3)
+    ksft_eq(many.issue_to_the_limit(), errno.EBUSY)
+    ksft_eq(many.count, MOST)
+
+
+@leaves_nothing
+def cost_and_end(cfg):
+    """
+    With two million tokens out issuing and releasing one costs what it does
+    with two hundred, and the close of the socket stalls no CPU.
+
+    C releases them all in the close, with softirqs off: that CPU does nothing
+    else for seconds. Ours leaves it to a workqueue that can be preempted.
+    """
+    many, few, binding = _two(cfg)
+    cost, compare = _fill(many, few)
+    ksft_pr(f"{many.count} tokens; to issue one: mean "
+            f"{statistics.mean(cost):.0f} ns growth included, median "
+            f"{statistics.median(cost):.0f} ns, alone "
+            f"{statistics.median(compare):.0f} ns")
+    ksft_gt(1.5, statistics.median(cost) / statistics.median(compare))
+    ksft_gt(2, statistics.mean(cost) / statistics.mean(compare),
+            "what it takes to grow is more than the work itself")
+
+    # the same calls by turns: noise hits both alike
+    issue, release = ([], []), ([], [])
+    for turn in range(150):
+        for which, peeker in enumerate((many, few)):
+            issue[which].append(peeker.issue(FEW))
+            # the lowest free are given out first: it is they that are newest
+            release[which].append(peeker.release(peeker.count - FEW + 1, FEW))
+        if turn % 3 == 0:
+            # and from somewhere in the middle, to be issued again
+            first = 1 + turn * 10000
+            release[0].append(many.release(first, FEW))
+            issue[0].append(many.issue(FEW))
+    for what, (with_many, with_few) in (("issue", issue),
+                                        ("release", release)):
+        ratio = statistics.median(with_many) / statistics.median(with_few)
+        ksft_pr(f"{what}: {statistics.median(with_many):.0f} ns a token with "
+                f"{many.count} out, {statistics.median(with_few):.0f} ns with "
+                f"{FEW}: {ratio:.2f}")
+        ksft_gt(1.5, ratio)
+
+    few.sock.close()
+    if cfg.is_rust:
+        _limit(many)
+    ksft_ge(many.count, MANY)
+    heartbeat = Heartbeat(many.sock)
+    time.sleep(1)
+    started = time.monotonic()
+    many.sock.close()
+    closed = time.monotonic() - started
+    binding.close()
+    back = wait_for(lambda: not page_pools(cfg.netdev, cfg.ifindex), 60)
+    ended = time.monotonic() - started
+    gaps = heartbeat.stop()
+    ksft_eq(back, True, "niovs are still out a minute later")
+    ksft_pr(f"close() took {closed:.3f} s, all niovs were back after "
+            f"{ended:.1f} s, longest time that a CPU was away: "
+            f"{', '.join(f'{gap:.3f} s' for gap in gaps)}")
+    if cfg.is_rust:
+        ksft_lt(closed, 1)
+        ksft_lt(max(gaps), 1)
+    else:
+        ksft_gt(max(gaps), 1, "the defect did not show")
+
+
+CASES = [
+    cost_and_end,
+]
+
+
+def main():
+    """Run the test cases."""
+    run_in_env(__file__, lambda cfg: ksft_run(CASES, args=(cfg,)))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
