@@ -45,6 +45,15 @@ pub enum Error {
         /// The page size in bytes.
         page: u64,
     },
+    /// An environment variable of [`Inherited`](crate::Inherited) is missing or
+    /// makes no sense.
+    #[error("environment variable {name}={value:?} makes no sense")]
+    Environment {
+        /// Its name.
+        name: &'static str,
+        /// Its value; empty if it is not there.
+        value: String,
+    },
     /// A range is not in the dma-buf.
     #[error("{len} bytes at offset {offset} are not within the dma-buf of {size} bytes")]
     OutOfRange {
@@ -69,7 +78,10 @@ impl Error {
             Self::Netlink(err) => err.errno,
             Self::Os { source, .. } | Self::Io(source) => source.raw_os_error(),
             Self::NoInterface { .. } => Some(libc::ENODEV),
-            Self::Control(_) | Self::Size { .. } | Self::OutOfRange { .. } => None,
+            Self::Control(_)
+            | Self::Size { .. }
+            | Self::Environment { .. }
+            | Self::OutOfRange { .. } => None,
         }
     }
 

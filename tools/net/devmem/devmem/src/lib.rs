@@ -12,7 +12,12 @@
 //! - [`Receiver`] reads a TCP socket. What landed in the dma-buf comes as
 //!   [`Frag`]s, guards that give their token back, in batches, when they are
 //!   dropped; what landed in host memory comes as bytes;
+//! - [`Inherited`] is a binding that `devmem bind -- COMMAND` holds for its
+//!   command;
 //! - [`Netdev`] lists queues and page pools, to see who is bound to what.
+//!
+//! Features, both off unless asked for: `tokio` adds `AsyncReceiver`; `nic`
+//! adds `netlink::Nic`, which reads what a NIC is set to.
 //!
 //! Header split, RSS and flow steering are the NIC's set-up and not done here
 //! (`ethtool -G`, `-X`, `-N`).
@@ -48,20 +53,27 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod control;
 mod error;
+pub mod inherit;
 mod map;
 pub mod netlink;
 pub mod raw;
 mod receive;
 mod release;
+mod socket;
 #[allow(unsafe_code)]
 mod sys;
 mod token;
 mod udmabuf;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncReceiver;
 pub use control::{ControlError, ControlItem, ControlMessages};
 pub use error::{Error, Result};
+pub use inherit::Inherited;
 pub use map::{CpuAccess, DmabufMap};
 pub use netlink::{BindRx, Binding, Netdev};
 pub use receive::{Piece, ReceiveBuffer, Received, Receiver, ReceiverStats};

@@ -9,10 +9,11 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zerocopy::IntoBytes;
 
-use crate::abi::{DmabufCmsg, MSG_SOCK_DEVMEM};
+use crate::abi::DmabufCmsg;
 use crate::control::{ControlError, ControlItem, ControlMessages, devmem_message_space};
 use crate::error::{Error, Result};
 use crate::release::{Frag, Releaser};
+use crate::socket::Socket;
 use crate::sys;
 
 /// Tokens that are collected before they go back to the kernel, unless
@@ -148,8 +149,10 @@ pub struct ReceiverStats {
 /// frags may be dropped on any thread.
 ///
 /// Tokens go back in batches. When there is nothing to read, those that wait
-/// go back before the call sleeps, or before it returns `WouldBlock`, so a
-/// reader that sleeps holds no memory that it does not use.
+/// go back before the call sleeps, or before it returns `WouldBlock`. From then
+/// on until there is something, the drop of the last frag gives back all that
+/// wait. So a socket that is not read keeps no memory that nobody uses, unless
+/// a frag is held all the time; then it may be up to a batch.
 #[derive(Debug)]
 pub struct Receiver {
     releaser: Arc<Releaser>,
@@ -160,8 +163,12 @@ impl Receiver {
     /// Takes a connected TCP socket, blocking or not. To send on it as well,
     /// clone it first (`TcpStream::try_clone`).
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
+        Self::over(socket.into())
+    }
+
+    pub(crate) fn over(socket: impl Socket + 'static) -> Self {
         Self {
-            releaser: Arc::new(Releaser::new(socket.into(), DEFAULT_BATCH)),
+            releaser: Arc::new(Releaser::new(socket, DEFAULT_BATCH)),
             timeout: None,
         }
     }
@@ -232,15 +239,17 @@ impl Receiver {
         }
     }
 
-    fn recvmsg(&self, buffer: &mut ReceiveBuffer) -> Result<sys::Message> {
-        let flags = MSG_SOCK_DEVMEM | libc::MSG_DONTWAIT;
-        sys::recvmsg(self.as_fd(), &mut buffer.data, &mut buffer.control, flags).map_err(|err| {
-            if err.kind() == io::ErrorKind::WouldBlock {
-                // If this fails the tokens stay queued and go later.
-                let _ = self.releaser.flush();
-            }
-            Error::os("recvmsg")(err)
-        })
+    pub(crate) fn recvmsg(&self, buffer: &mut ReceiveBuffer) -> Result<sys::Message> {
+        let outcome = self
+            .releaser
+            .socket()
+            .recvmsg(&mut buffer.data, &mut buffer.control);
+        match &outcome {
+            Ok(_) => self.releaser.reader_wakes(),
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.releaser.reader_sleeps(),
+            Err(_) => {}
+        }
+        outcome.map_err(Error::os("recvmsg"))
     }
 
     fn wait(&self) -> Result<()> {
@@ -256,7 +265,7 @@ impl Receiver {
         }
     }
 
-    fn split<'b>(
+    pub(crate) fn split<'b>(
         &self,
         buffer: &'b mut ReceiveBuffer,
         message: sys::Message,
@@ -284,7 +293,7 @@ impl Receiver {
 
 impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.releaser.as_fd()
+        self.releaser.socket().fd()
     }
 }
 
@@ -339,10 +348,11 @@ fn split(
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
+    use std::thread;
 
     use super::*;
     use crate::control::tests::{put, put_dmabuf, put_linear};
+    use crate::socket::fake::{FakeSocket, Segment, tcp_pair};
 
     fn message(bytes: usize, flags: i32) -> sys::Message {
         sys::Message {
@@ -352,30 +362,26 @@ mod tests {
         }
     }
 
-    fn tcp_pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (a, listener.accept().unwrap().0)
+    /// A receiver over a socket that has received this.
+    fn receiver(segments: impl IntoIterator<Item = Segment>) -> (Receiver, FakeSocket) {
+        let socket = FakeSocket::new();
+        segments
+            .into_iter()
+            .for_each(|segment| socket.push(segment));
+        (Receiver::over(socket.clone()).batch(1000), socket)
     }
 
     #[test]
     fn pieces_come_in_order_and_linear_bytes_from_the_data() {
-        let mut control = Vec::new();
-        put_linear(&mut control, 2);
-        put_dmabuf(&mut control, 4096, 1448, 7);
-        put_linear(&mut control, 3);
-        put_dmabuf(&mut control, 8192, 10, 8);
-        let mut pieces = Vec::new();
-        split(&control, message(1463, 0), 4096, &mut pieces).unwrap();
-
-        let (socket, _peer) = tcp_pair();
-        let receiver = Receiver::new(socket);
-        let received = Received {
-            releaser: receiver.releaser.clone(),
-            bytes: 1463,
-            data: b"abcdefgh",
-            pieces: &pieces,
-        };
+        let mut segment = Segment::default().linear(b"ab");
+        put_dmabuf(&mut segment.control, 4096, 1448, 7);
+        segment = segment.linear(b"cde");
+        put_dmabuf(&mut segment.control, 8192, 10, 8);
+        segment.bytes += 1458;
+        let (receiver, _socket) = receiver([segment]);
+        let mut buffer = ReceiveBuffer::new(4096, 8);
+        let received = receiver.try_recv(&mut buffer).unwrap();
+        assert_eq!((received.bytes(), received.remaining()), (1463, 4));
         let seen: Vec<String> = received
             .map(|piece| match piece {
                 Piece::Dmabuf(frag) => {
@@ -426,13 +432,23 @@ mod tests {
                 split(&control, message(bytes, 0), 4096, &mut pieces),
                 Err(ControlError::BadSum { pieces: 100, bytes })
             );
-            // The token is known, so that it can be given back.
-            assert_eq!(pieces.len(), 1);
         }
         let mut control = Vec::new();
         put_linear(&mut control, 100);
         assert!(split(&control, message(100, 0), 99, &mut pieces).is_err());
         assert!(split(&control, message(100, 0), 100, &mut pieces).is_ok());
+    }
+
+    #[test]
+    fn tokens_of_a_broken_message_go_back() {
+        let mut segment = Segment::frags([3, 4], 100);
+        segment.bytes += 1;
+        let (receiver, socket) = receiver([segment]);
+        let mut buffer = ReceiveBuffer::new(16, 2);
+        let err = receiver.try_recv(&mut buffer).unwrap_err();
+        assert!(matches!(err, Error::Control(_)));
+        receiver.flush().unwrap();
+        assert!(socket.state().held.is_empty());
     }
 
     #[test]
@@ -448,20 +464,9 @@ mod tests {
 
     #[test]
     fn a_dropped_frag_queues_its_token_and_so_does_a_piece_not_taken() {
-        let mut control = Vec::new();
-        for i in 0..5 {
-            put_dmabuf(&mut control, u64::from(i) * 4096, 10, i);
-        }
-        let mut pieces = Vec::new();
-        split(&control, message(50, 0), 4096, &mut pieces).unwrap();
-        let (socket, _peer) = tcp_pair();
-        let receiver = Receiver::new(socket).batch(1000);
-        let mut received = Received {
-            releaser: receiver.releaser.clone(),
-            bytes: 50,
-            data: &[],
-            pieces: &pieces,
-        };
+        let (receiver, socket) = receiver([Segment::frags(0..5, 10)]);
+        let mut buffer = ReceiveBuffer::new(64, 8);
+        let mut received = receiver.try_recv(&mut buffer).unwrap();
         let held = received.next_piece();
         drop(received.next_piece());
         assert_eq!(receiver.stats().tokens_waiting, 1);
@@ -469,6 +474,39 @@ mod tests {
         assert_eq!(receiver.stats().tokens_waiting, 4);
         drop(held);
         assert_eq!(receiver.stats().tokens_waiting, 5);
+        // Nothing to read: they go back by themselves.
+        assert!(receiver.try_recv(&mut buffer).unwrap_err().is_would_block());
+        assert!(socket.state().held.is_empty());
+        assert_eq!(receiver.stats().tokens_released, 5);
+    }
+
+    #[test]
+    fn frags_may_be_dropped_on_other_threads_and_after_the_receiver() {
+        let (receiver, socket) = receiver((0..8).map(|i| Segment::frags(i * 10..i * 10 + 10, 1)));
+        let receiver = receiver.batch(7);
+        let mut buffer = ReceiveBuffer::new(64, 16);
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let frags: Vec<_> = receiver
+                    .try_recv(&mut buffer)
+                    .unwrap()
+                    .map(frag_of)
+                    .collect();
+                thread::spawn(move || drop(frags))
+            })
+            .collect();
+        drop(receiver);
+        workers
+            .into_iter()
+            .for_each(|worker| worker.join().unwrap());
+        assert!(socket.state().held.is_empty());
+    }
+
+    fn frag_of(piece: Piece<'_>) -> Frag {
+        match piece {
+            Piece::Dmabuf(frag) => frag,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The crate's only `unsafe`: system calls that no safe wrapper covers, and
-//! reads of memory that a device may write at the same time.
+//! The crate's only `unsafe`: system calls that no safe wrapper covers, reads
+//! of memory that a device may write at the same time, and taking descriptors
+//! that a parent process left for us.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, c_void};
 use memmap2::{MmapOptions, MmapRaw};
@@ -115,6 +117,56 @@ pub(crate) fn dma_buf_sync(fd: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
     }
 }
 
+/// Takes descriptors that a parent process opened for this one, and marks them
+/// close-on-exec. It does so once in the life of the process; later calls get
+/// nothing, so none of them has two owners here.
+pub(crate) fn adopt_inherited<const N: usize>(
+    numbers: [Option<RawFd>; N],
+) -> io::Result<Option<[Option<OwnedFd>; N]>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let bad = || io::Error::from_raw_os_error(libc::EBADF);
+    for (i, fd) in numbers.iter().enumerate() {
+        let Some(fd) = *fd else { continue };
+        // The standard streams have owners, and so has the first of a pair.
+        if fd <= libc::STDERR_FILENO || numbers[..i].contains(&Some(fd)) {
+            return Err(bad());
+        }
+        // SAFETY: fcntl with F_GETFD takes any number; it changes nothing.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok(None);
+    }
+    for fd in numbers.iter().flatten() {
+        // SAFETY: the descriptor is open, and F_SETFD only changes its flag.
+        if unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    let own = |fd: RawFd| {
+        // SAFETY: it is open, as checked above. Whoever names it in the
+        // environment hands its ownership to this process, and `TAKEN` keeps
+        // this function from giving it out twice.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    };
+    Ok(Some(numbers.map(|fd| fd.map(own))))
+}
+
+/// Tells tokio to wait for a receiver's socket to become readable.
+#[cfg(feature = "tokio")]
+pub(crate) fn register_readable(
+    receiver: crate::Receiver,
+) -> io::Result<tokio::io::unix::AsyncFd<crate::Receiver>> {
+    use tokio::io::{Interest, unix::AsyncFd};
+    // SAFETY: a receiver returns the same descriptor for as long as it lives:
+    // that of the socket in its releaser, which nothing replaces or closes
+    // before, and which is closed only after `AsyncFd` has let go of it.
+    let registered = unsafe { AsyncFd::register_with_interest(receiver, Interest::READABLE) };
+    registered.map_err(Into::into)
+}
+
 /// A read-only shared mapping of memory that others (a NIC, another process)
 /// may write. It hands out copies, never references.
 #[derive(Debug)]
@@ -215,6 +267,20 @@ mod tests {
         assert!(!map.copy_out(usize::MAX, &mut dst));
         assert_eq!(dst, [1; 8]);
         assert!(map.copy_out(64, &mut []));
+    }
+
+    #[test]
+    fn inherited_descriptors_are_taken_once_and_only_if_good() {
+        use std::os::fd::IntoRawFd;
+        assert!(adopt_inherited([Some(1)]).is_err());
+        assert!(adopt_inherited([Some(1 << 20)]).is_err());
+        let file = || std::fs::File::open("/dev/null").unwrap().into_raw_fd();
+        let one = file();
+        assert!(adopt_inherited([Some(one), Some(one)]).is_err());
+        let taken = adopt_inherited([Some(one), None]).unwrap().unwrap();
+        assert_eq!(taken[0].as_ref().unwrap().as_raw_fd(), one);
+        assert!(taken[1].is_none());
+        assert!(adopt_inherited([Some(one)]).unwrap().is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::values::{Queues, seconds, size, size_usize, size32};
 
 use crate::fault::Fault;
 
@@ -270,63 +271,6 @@ impl FromStr for Hold {
             _ => seconds(text).map(Self::For),
         }
     }
-}
-
-/// A list of queue numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Queues(pub Vec<u32>);
-
-impl FromStr for Queues {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            text.trim()
-                .parse::<u32>()
-                .map_err(|err| format!("{text:?}: {err}"))
-        };
-        let mut queues = Vec::new();
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            match part.split_once('-') {
-                None => queues.push(number(part)?),
-                Some((first, last)) => {
-                    let (first, last) = (number(first)?, number(last)?);
-                    if first > last {
-                        return Err(format!("{part:?} runs backwards"));
-                    }
-                    if last - first >= 4096 {
-                        return Err(format!("{part:?} is more queues than any NIC has"));
-                    }
-                    queues.extend(first..=last);
-                }
-            }
-        }
-        Ok(Self(queues))
-    }
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    parse_size::Config::new()
-        .with_binary()
-        .parse_size(text)
-        .map_err(|err| err.to_string())
-}
-
-fn size32(text: &str) -> Result<u32, String> {
-    u32::try_from(size(text)?).map_err(|err| err.to_string())
-}
-
-fn size_usize(text: &str) -> Result<usize, String> {
-    match usize::try_from(size(text)?) {
-        Ok(0) => Err("must not be 0".into()),
-        Ok(size) => Ok(size),
-        Err(err) => Err(err.to_string()),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|err| format!("{err}"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|err| err.to_string())
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -7,14 +7,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 use std::thread;
 
+use common::{Failure, write_json};
 use devmem::netlink::BindingAttribute;
 use devmem::{BindRx, Binding, Result, Udmabuf};
 use serde::Serialize;
 
 use crate::EXIT_SETUP;
 use crate::args::{BindArgs, Hold, Omit};
-use crate::failure::Failure;
-use crate::output::write_json;
 
 #[derive(Debug, Serialize)]
 struct Bound<'a> {
@@ -39,7 +38,7 @@ pub fn run(args: &BindArgs) -> anyhow::Result<ExitCode> {
         Ok(bound) => bound,
         Err(err) => {
             let failure = Failure::new(&err, dev);
-            failure.print();
+            failure.print("ncdevmem");
             write_json(&args.json, &Refused { ok: false, failure })?;
             return Ok(ExitCode::from(EXIT_SETUP));
         }

@@ -4,10 +4,9 @@
 
 mod args;
 mod bind;
-mod failure;
 mod fault;
-mod output;
 mod pattern;
+mod progress;
 mod send;
 mod serve;
 mod show;

@@ -10,12 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use common::{mib_per_s, table, write_json};
 use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::args::SendArgs;
-use crate::output::{Progress, mib_per_s, table, write_json};
 use crate::pattern::{self, MAX_FLOW_BYTES, MAX_FLOWS};
+use crate::progress::Progress;
 use crate::stream::{Answer, HEADER, Header, shares};
 
 /// How often progress is looked at, and a connection tried again.

@@ -3,14 +3,13 @@
 
 use std::process::ExitCode;
 
+use common::{Failure, table, write_json};
 use devmem::netlink::{PagePool, Queue, interface_index};
 use devmem::{Netdev, Result};
 use serde::Serialize;
 
 use crate::EXIT_SETUP;
 use crate::args::ShowArgs;
-use crate::failure::Failure;
-use crate::output::{table, write_json};
 
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -23,7 +22,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let shown = match look(args.dev.as_deref()) {
         Ok(shown) => shown,
         Err(err) => {
-            Failure::new(&err, args.dev.as_deref().unwrap_or_default()).print();
+            Failure::new(&err, args.dev.as_deref().unwrap_or_default()).print("ncdevmem");
             return Ok(ExitCode::from(EXIT_SETUP));
         }
     };

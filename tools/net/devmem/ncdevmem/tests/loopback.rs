@@ -214,41 +214,22 @@ fn strangers_and_silence_fail_the_run() {
 #[test]
 fn a_failed_set_up_has_its_own_exit_status_and_json() {
     let scratch = Scratch::new("setup");
-    let json = scratch.path("bind.json");
-    let status = Command::new(NCDEVMEM)
-        .args([
-            "bind",
-            "--dev",
-            "no-such-if",
-            "--queues",
-            "1",
-            "--json",
-            &json,
-        ])
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert_eq!(status.code(), Some(3));
-    let answer = scratch.json("bind.json");
+    let run = |command: &str| {
+        let json = scratch.path(&format!("{command}.json"));
+        let status = Command::new(NCDEVMEM)
+            .args([command, "--dev", "no-such-if", "--queues", "1", "--json"])
+            .arg(&json)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(3));
+        scratch.json(&format!("{command}.json"))
+    };
+    let answer = run("bind");
     assert_eq!(answer["ok"], false);
     assert_eq!(answer["errno_name"], "ENODEV");
 
-    let json = scratch.path("serve.json");
-    let status = Command::new(NCDEVMEM)
-        .args([
-            "serve",
-            "--dev",
-            "no-such-if",
-            "--queues",
-            "1",
-            "--json",
-            &json,
-        ])
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert_eq!(status.code(), Some(3));
-    let result = scratch.json("serve.json");
+    let result = run("serve");
     assert_eq!(result["ok"], false);
     assert_eq!(result["setup"]["errno_name"], "ENODEV");
     assert_eq!(

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `queue-get` and `page-pool-get`: who is bound to what.
+//! `queue-get`, `page-pool-get` and `qstats-get`: who is bound to what, and
+//! what came by which queue.
 
 use std::result::Result as StdResult;
 
-use netlink_bindings::netdev::{IterablePagePool, IterableQueue, Request};
-use netlink_bindings::traits::NetlinkRequest;
-use netlink_bindings::utils::{ErrorContext, chop_header};
+use netlink_bindings::netdev::{IterablePagePool, IterableQstats, IterableQueue, Request};
+use netlink_bindings::utils::ErrorContext;
 use netlink_socket2::NetlinkSocket;
 use serde::Serialize;
 
-use super::{NetlinkError, QueueType};
+use super::QueueType;
+use super::request::{ask, uint};
 use crate::error::Result;
 
 /// A queue of an interface.
@@ -26,6 +27,25 @@ pub struct Queue {
     pub napi_id: Option<u32>,
     /// The binding that is installed on it.
     pub dmabuf: Option<u32>,
+    /// io_uring receives into memory of its own through it.
+    pub io_uring: bool,
+    /// An AF_XDP socket has it.
+    pub xsk: bool,
+    /// It is lent to, or from, another interface.
+    pub leased: bool,
+}
+
+/// What came by an RX queue since the driver began to count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RxCount {
+    /// The interface.
+    pub ifindex: u32,
+    /// The RX queue.
+    pub queue: u32,
+    /// Bytes of all packets, headers among them.
+    pub bytes: Option<u64>,
+    /// Packets.
+    pub packets: Option<u64>,
 }
 
 /// A page pool, also one that waits for its last pages after its queue is gone.
@@ -58,6 +78,24 @@ impl Queue {
             kind,
             napi_id: attributes.get_napi_id().ok(),
             dmabuf: attributes.get_dmabuf().ok(),
+            io_uring: attributes.get_io_uring().is_ok(),
+            xsk: attributes.get_xsk().is_ok(),
+            leased: attributes.get_lease().is_ok(),
+        }))
+    }
+}
+
+impl RxCount {
+    fn decode(attributes: &IterableQstats<'_>) -> StdResult<Option<Self>, ErrorContext> {
+        if QueueType::from_number(attributes.get_queue_type()?) != Some(QueueType::Rx) {
+            return Ok(None);
+        }
+        let uint = |kind| uint(attributes.get_buf(), kind);
+        Ok(Some(Self {
+            ifindex: attributes.get_ifindex()?,
+            queue: attributes.get_queue_id()?,
+            bytes: uint(qstats::RX_BYTES),
+            packets: uint(qstats::RX_PACKETS),
         }))
     }
 }
@@ -87,21 +125,11 @@ mod page_pool {
     pub const DETACH_TIME: u16 = 6;
 }
 
-/// An attribute of type `uint`: 4 bytes on the wire, or 8 where the value needs
-/// them. The bindings read the first 4 only.
-fn uint(attributes: &[u8], kind: u16) -> Option<u64> {
-    let mut next = 0;
-    loop {
-        let (header, body) = chop_header(attributes, &mut next)?;
-        if header.r#type != kind {
-            continue;
-        }
-        return match body.len() {
-            4 => Some(u32::from_ne_bytes(body.try_into().ok()?).into()),
-            8 => Some(u64::from_ne_bytes(body.try_into().ok()?)),
-            _ => None,
-        };
-    }
+/// `NETDEV_A_QSTATS_*` of that type, and the scope to ask for.
+mod qstats {
+    pub const RX_PACKETS: u16 = 8;
+    pub const RX_BYTES: u16 = 9;
+    pub const SCOPE_QUEUE: u32 = 1;
 }
 
 /// A connection to the `netdev` family, for looking only. It sees the network
@@ -120,13 +148,20 @@ impl Netdev {
     /// The queues of an interface.
     ///
     /// # Errors
-    /// [`NetlinkError`] with what the kernel says.
+    /// [`NetlinkError`](super::NetlinkError) with what the kernel says.
     pub fn queues(&mut self, ifindex: u32) -> Result<Vec<Queue>> {
         let mut request = Request::new().op_queue_get_dump();
         request.encode().push_ifindex(ifindex);
-        self.dump("queue-get", &request, |attributes| {
-            Queue::decode(attributes)
-        })
+        ask(&mut self.socket, "queue-get", &request, Queue::decode)
+    }
+
+    /// The queues of all interfaces of the network namespace that are up.
+    ///
+    /// # Errors
+    /// As [`queues`](Self::queues).
+    pub fn all_queues(&mut self) -> Result<Vec<Queue>> {
+        let request = Request::new().op_queue_get_dump();
+        ask(&mut self.socket, "queue-get", &request, Queue::decode)
     }
 
     /// All page pools of the network namespace, those that wait for their last
@@ -136,38 +171,35 @@ impl Netdev {
     /// As [`queues`](Self::queues).
     pub fn page_pools(&mut self) -> Result<Vec<PagePool>> {
         let request = Request::new().op_page_pool_get_dump();
-        self.dump("page-pool-get", &request, |attributes| {
-            PagePool::decode(attributes)
-        })
+        ask(
+            &mut self.socket,
+            "page-pool-get",
+            &request,
+            PagePool::decode,
+        )
     }
 
-    fn dump<R, T>(
-        &mut self,
-        operation: &'static str,
-        request: &R,
-        decode: impl Fn(&R::ReplyType<'_>) -> StdResult<Option<T>, ErrorContext>,
-    ) -> Result<Vec<T>>
-    where
-        R: NetlinkRequest,
-    {
-        let mut reply = self
-            .socket
-            .request(request)
-            .map_err(|err| NetlinkError::from_io(operation, &err))?;
-        let mut items = Vec::new();
-        while let Some(attributes) = reply.recv() {
-            let attributes = attributes.map_err(|err| NetlinkError::from_reply(operation, &err))?;
-            let item =
-                decode(&attributes).map_err(|err| NetlinkError::from_io(operation, &err.into()))?;
-            items.extend(item);
-        }
-        Ok(items)
+    /// What came by each RX queue of an interface. Empty if its driver does
+    /// not count by queue.
+    ///
+    /// # Errors
+    /// As [`queues`](Self::queues); `EOPNOTSUPP` from a driver that does not
+    /// count at all.
+    pub fn rx_counts(&mut self, ifindex: u32) -> Result<Vec<RxCount>> {
+        let mut request = Request::new().op_qstats_get_dump();
+        request
+            .encode()
+            .push_ifindex(ifindex)
+            .push_scope(qstats::SCOPE_QUEUE);
+        ask(&mut self.socket, "qstats-get", &request, RxCount::decode)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use netlink_bindings::netdev::{OpPagePoolGetDump, OpQueueGetDump};
+    use netlink_bindings::netdev::{OpPagePoolGetDump, OpQstatsGetDump, OpQueueGetDump};
+
+    use netlink_bindings::traits::NetlinkRequest;
 
     use super::*;
 
@@ -192,6 +224,9 @@ mod tests {
                 kind: QueueType::Rx,
                 napi_id: Some(0x2005),
                 dmabuf: Some(7),
+                io_uring: false,
+                xsk: false,
+                leased: false,
             })
         );
         // Without its id it is no queue.
@@ -233,5 +268,32 @@ mod tests {
                 dmabuf: Some(7),
             })
         );
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn decodes_what_came_by_a_queue() {
+        #[rustfmt::skip]
+        let message = [
+            12, 1, 0, 0,
+            8, 0, 1, 0,  4, 0, 0, 0,
+            8, 0, 2, 0,  0, 0, 0, 0,
+            8, 0, 3, 0,  3, 0, 0, 0,
+            8, 0, 8, 0,  10, 0, 0, 0,
+            12, 0, 9, 0,  0, 0, 0, 0, 1, 0, 0, 0,
+        ];
+        let decode = |message: &[u8]| RxCount::decode(&OpQstatsGetDump::decode_reply(message));
+        assert_eq!(
+            decode(&message).unwrap(),
+            Some(RxCount {
+                ifindex: 4,
+                queue: 3,
+                bytes: Some(1 << 32),
+                packets: Some(10),
+            })
+        );
+        let mut tx = message;
+        tx[16] = 1;
+        assert_eq!(decode(&tx).unwrap(), None);
     }
 }

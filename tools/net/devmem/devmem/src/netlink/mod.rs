@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The `netdev` generic netlink family: binding a dma-buf to RX queues, and
-//! looking at queues and page pools.
+//! looking at queues and page pools. With the feature `nic` also what a NIC is
+//! set to.
 
 mod bind;
 mod dump;
 mod error;
+#[cfg(feature = "nic")]
+mod nic;
+mod request;
 
 pub use bind::{BindRx, Binding, BindingAttribute};
-pub use dump::{Netdev, PagePool, Queue};
+pub use dump::{Netdev, PagePool, Queue, RxCount};
 pub use error::{BadAttribute, MissingAttribute, NetlinkError, errno_name};
+#[cfg(feature = "nic")]
+pub use nic::{Channels, Feature, Link, Nic, Rings, RssTable, XdpMode};
 
 use crate::error::{Error, Result};
 
@@ -46,4 +52,10 @@ impl QueueType {
 /// [`Error::NoInterface`].
 pub fn interface_index(name: &str) -> Result<u32> {
     nix::net::if_::if_nametoindex(name).map_err(|_| Error::NoInterface { name: name.into() })
+}
+
+/// The name of an interface, in the caller's network namespace.
+pub fn interface_name(index: u32) -> Option<String> {
+    let name = nix::net::if_::if_indextoname(index).ok()?;
+    Some(name.to_string_lossy().into_owned())
 }

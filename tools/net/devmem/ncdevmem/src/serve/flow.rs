@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use common::mib_per_s;
 use devmem::{CpuAccess, Frag, Piece, ReceiveBuffer, Receiver};
 use serde::Serialize;
 
+use super::counts::Counts;
 use super::device::Device;
 use crate::args::ServeArgs;
-use crate::output::mib_per_s;
 use crate::stream::{Answer, Header};
 use crate::verify::{HeaderReader, Mismatch, Place, Verifier};
 
@@ -34,29 +35,12 @@ pub struct FlowReport {
     pub family: &'static str,
     /// Bytes that the header announced, itself among them.
     pub bytes_expected: Option<u64>,
-    /// Bytes that came.
-    pub bytes_total: u64,
-    /// … in the dma-buf.
-    pub bytes_devmem: u64,
-    /// … as linear parts of unreadable segments.
-    pub bytes_linear: u64,
-    /// … as ordinary bytes.
-    pub bytes_host: u64,
-    /// Pieces in the dma-buf.
-    pub frags: u64,
-    /// Calls that brought bytes.
-    pub recv_calls: u64,
-    /// Tokens that the kernel says it took back.
-    pub tokens_released: u64,
-    /// Tokens that it did not know.
-    pub tokens_unknown: u64,
-    /// Calls that gave tokens back.
-    pub release_calls: u64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Bytes that were looked at.
     pub bytes_checked: u64,
-    /// Bytes that were wrong.
-    pub bytes_wrong: u64,
-    /// The first that was.
+    /// The first that was wrong.
     pub first_mismatch: Option<Mismatch>,
     /// Every byte was looked at and right, and none was missing.
     pub verified: bool,
@@ -110,14 +94,15 @@ fn receive_into(
     }
     judge(report, args);
     let good = report.errors.is_empty();
-    answer(answer_to, report.bytes_total, good).context("answering the sender")
+    answer(answer_to, report.counts.bytes_total, good).context("answering the sender")
 }
 
 /// Says what is wrong with a flow that has ended.
 fn judge(report: &mut FlowReport, args: &ServeArgs) {
     let mut wrong = Vec::new();
+    let counts = &report.counts;
     if let Some(expected) = report.bytes_expected {
-        let total = report.bytes_total;
+        let total = counts.bytes_total;
         match total.cmp(&expected) {
             Ordering::Less => wrong.push(format!(
                 "{} of {expected} bytes are missing",
@@ -132,19 +117,19 @@ fn judge(report: &mut FlowReport, args: &ServeArgs) {
     if let Some(mismatch) = &report.first_mismatch {
         wrong.push(format!(
             "{} bytes are wrong; first: {mismatch}",
-            report.bytes_wrong
+            counts.bytes_wrong
         ));
     }
-    if report.tokens_released != report.frags || report.tokens_unknown != 0 {
+    if counts.tokens_released != counts.frags || counts.tokens_unknown != 0 {
         wrong.push(format!(
             "{} frags came but the kernel took {} tokens back, {} it did not know",
-            report.frags, report.tokens_released, report.tokens_unknown
+            counts.frags, counts.tokens_released, counts.tokens_unknown
         ));
     }
-    if args.verify && report.bytes_checked != report.bytes_total {
+    if args.verify && report.bytes_checked != counts.bytes_total {
         wrong.push(format!(
             "only {} of {} bytes were looked at",
-            report.bytes_checked, report.bytes_total
+            report.bytes_checked, counts.bytes_total
         ));
     }
     report.errors.extend(wrong);
@@ -186,7 +171,9 @@ struct Flow<'a> {
     /// Frags that are not verified yet, with their stream positions.
     kept: VecDeque<(u64, Frag)>,
     at: u64,
-    counts: FlowReport,
+    counts: Counts,
+    /// When the first byte came and when the last.
+    span: Option<(Instant, Instant)>,
 }
 
 impl<'a> Flow<'a> {
@@ -200,7 +187,8 @@ impl<'a> Flow<'a> {
             header_only: 0,
             kept: VecDeque::new(),
             at: 0,
-            counts: FlowReport::default(),
+            counts: Counts::default(),
+            span: None,
         }
     }
 
@@ -267,8 +255,8 @@ impl<'a> Flow<'a> {
 
     fn arrived(&mut self, bytes: u64) {
         let now = Instant::now();
-        let (first, _) = self.counts.span.unwrap_or((now, now));
-        self.counts.span = Some((first, now));
+        let (first, _) = self.span.unwrap_or((now, now));
+        self.span = Some((first, now));
         self.counts.recv_calls += 1;
         self.received.fetch_add(bytes, Relaxed);
     }
@@ -358,31 +346,20 @@ impl<'a> Flow<'a> {
 
     /// Moves what was counted into the report.
     fn finish(self, report: &mut FlowReport) {
-        let counts = self.counts;
         report.flow = self.header.map(|header| header.flow);
         report.bytes_expected = self.header.map(|header| header.bytes);
-        report.bytes_total = self.at;
+        report.counts = self.counts;
+        report.counts.bytes_total = self.at;
         if let Some(verifier) = &self.verifier {
             report.bytes_checked = self.header_only + verifier.checked();
-            report.bytes_wrong = verifier.wrong();
+            report.counts.bytes_wrong = verifier.wrong();
             report.first_mismatch = verifier.first_mismatch().cloned();
         }
-        if let Some((first, last)) = counts.span {
+        report.span = self.span;
+        if let Some((first, last)) = self.span {
             report.seconds = (last - first).as_secs_f64();
         }
         report.mib_per_s = mib_per_s(self.at, report.seconds);
-        *report = FlowReport {
-            bytes_devmem: counts.bytes_devmem,
-            bytes_linear: counts.bytes_linear,
-            bytes_host: counts.bytes_host,
-            frags: counts.frags,
-            recv_calls: counts.recv_calls,
-            tokens_released: counts.tokens_released,
-            tokens_unknown: counts.tokens_unknown,
-            release_calls: counts.release_calls,
-            span: counts.span,
-            ..std::mem::take(report)
-        };
     }
 }
 
@@ -402,10 +379,13 @@ mod tests {
         };
         let mut report = FlowReport {
             bytes_expected: Some(100),
-            bytes_total: 100,
+            counts: Counts {
+                bytes_total: 100,
+                frags: 2,
+                tokens_released: 2,
+                ..Default::default()
+            },
             bytes_checked: 100,
-            frags: 2,
-            tokens_released: 2,
             ..Default::default()
         };
         change(&mut report);
@@ -421,8 +401,8 @@ mod tests {
         assert!(!judged(|flow| flow.bytes_expected = Some(99)).verified);
         assert!(!judged(|flow| flow.bytes_expected = None).verified);
         assert!(!judged(|flow| flow.bytes_checked = 99).verified);
-        assert!(!judged(|flow| flow.tokens_released = 1).verified);
-        assert!(!judged(|flow| flow.tokens_unknown = 1).verified);
+        assert!(!judged(|flow| flow.counts.tokens_released = 1).verified);
+        assert!(!judged(|flow| flow.counts.tokens_unknown = 1).verified);
         assert!(!judged(|flow| flow.errors.push("x".into())).verified);
         let mismatch = Mismatch {
             at: 40,

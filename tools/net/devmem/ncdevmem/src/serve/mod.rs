@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `serve`: receives flows and verifies them.
 
+mod counts;
 mod device;
 mod flow;
 mod listen;
@@ -13,13 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{Failure, write_json};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::EXIT_SETUP;
 use crate::args::ServeArgs;
-use crate::failure::Failure;
-use crate::output::{Progress, write_json};
+use crate::progress::Progress;
 use device::Device;
 use flow::FlowReport;
 use report::Report;
@@ -83,7 +84,7 @@ struct Ready {
 
 /// Nothing was received; the result has all its fields even so.
 fn setup_failed(args: &ServeArgs, failure: Failure) -> anyhow::Result<ExitCode> {
-    failure.print();
+    failure.print("ncdevmem");
     if let Some(path) = &args.json {
         write_json(path, &Report::of_failed_setup(args, failure))?;
     }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use common::{Failure, mib_per_s, table};
 use serde::Serialize;
 
+use super::counts::Counts;
 use super::device::Drained;
 use super::flow::FlowReport;
 use crate::args::ServeArgs;
-use crate::failure::Failure;
-use crate::output::{mib_per_s, table};
 
 /// The result of a run, as `--json` gets it.
 #[derive(Debug, Serialize)]
@@ -36,26 +36,9 @@ pub struct Report {
     pub flows: u32,
     /// Bytes that were asked for, or else announced.
     pub bytes_expected: Option<u64>,
-    /// Bytes that came.
-    pub bytes_total: u64,
-    /// … in the dma-buf.
-    pub bytes_devmem: u64,
-    /// … as linear parts of unreadable segments.
-    pub bytes_linear: u64,
-    /// … as ordinary bytes.
-    pub bytes_host: u64,
-    /// Pieces in the dma-buf.
-    pub frags: u64,
-    /// Calls that brought bytes.
-    pub recv_calls: u64,
-    /// Tokens that the kernel says it took back.
-    pub tokens_released: u64,
-    /// Tokens that it did not know.
-    pub tokens_unknown: u64,
-    /// Calls that gave tokens back.
-    pub release_calls: u64,
-    /// Bytes that were wrong.
-    pub bytes_wrong: u64,
+    /// Of all flows.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Every byte of every flow was looked at and right, and none was missing.
     pub verified: bool,
     /// Niovs that were not back in time after unbinding.
@@ -82,9 +65,8 @@ impl Report {
         mut errors: Vec<String>,
     ) -> Self {
         flows.sort_by_key(|flow| flow.flow);
-        let sum = |what: fn(&FlowReport) -> u64| flows.iter().map(what).sum::<u64>();
-        let bytes_total = sum(|flow| flow.bytes_total);
-        let bytes_devmem = sum(|flow| flow.bytes_devmem);
+        let counts: Counts = flows.iter().map(|flow| flow.counts).sum();
+        let bytes_total = counts.bytes_total;
         let announced = flows.iter().map(|flow| flow.bytes_expected).sum();
         let bytes_expected = args.bytes.or(announced);
         let seconds = span(&flows);
@@ -112,7 +94,7 @@ impl Report {
             ));
         }
         if !args.host && bytes_total > 0 {
-            let percent = bytes_devmem as f64 * 100.0 / bytes_total as f64;
+            let percent = counts.bytes_devmem as f64 * 100.0 / bytes_total as f64;
             if percent < args.min_devmem {
                 errors.push(format!(
                     "{percent:.2} % of the bytes came by the dma-buf, {} % were wanted: are \
@@ -142,16 +124,7 @@ impl Report {
             families: flows.iter().map(|flow| flow.family).collect(),
             flows: args.flows.get(),
             bytes_expected,
-            bytes_total,
-            bytes_devmem,
-            bytes_linear: sum(|flow| flow.bytes_linear),
-            bytes_host: sum(|flow| flow.bytes_host),
-            frags: sum(|flow| flow.frags),
-            recv_calls: sum(|flow| flow.recv_calls),
-            tokens_released: sum(|flow| flow.tokens_released),
-            tokens_unknown: sum(|flow| flow.tokens_unknown),
-            release_calls: sum(|flow| flow.release_calls),
-            bytes_wrong: sum(|flow| flow.bytes_wrong),
+            counts,
             verified: args.verify
                 && flows.len() == args.flows.get() as usize
                 && flows.iter().all(|flow| flow.verified)
@@ -175,44 +148,19 @@ impl Report {
 
     /// Prints a table, and to the error output what went wrong.
     pub fn print(&self, stdout_is_taken: bool) {
-        let mut table = table(&[
-            "flow", "bytes", "dma-buf", "linear", "host", "frags", "released", "wrong", "MiB/s",
-        ]);
-        let row = |name: String, numbers: [u64; 7], speed: f64| {
+        let mut table = table(&[&["flow"], &Counts::HEADING[..], &["MiB/s"]].concat());
+        let row = |name: String, counts: &Counts, speed: f64| {
             let mut cells = vec![name];
-            cells.extend(numbers.map(|number| number.to_string()));
+            cells.extend(counts.cells().map(|number| number.to_string()));
             cells.push(format!("{speed:.1}"));
             cells
         };
         for flow in &self.per_flow {
             let name = flow.flow.map_or("?".into(), |number| number.to_string());
-            table.add_row(row(
-                format!("{name} {}", flow.peer),
-                [
-                    flow.bytes_total,
-                    flow.bytes_devmem,
-                    flow.bytes_linear,
-                    flow.bytes_host,
-                    flow.frags,
-                    flow.tokens_released,
-                    flow.bytes_wrong,
-                ],
-                flow.mib_per_s,
-            ));
+            let name = format!("{name} {}", flow.peer);
+            table.add_row(row(name, &flow.counts, flow.mib_per_s));
         }
-        table.add_row(row(
-            "all".into(),
-            [
-                self.bytes_total,
-                self.bytes_devmem,
-                self.bytes_linear,
-                self.bytes_host,
-                self.frags,
-                self.tokens_released,
-                self.bytes_wrong,
-            ],
-            self.mib_per_s,
-        ));
+        table.add_row(row("all".into(), &self.counts, self.mib_per_s));
         let verdict = match (self.ok, self.verified) {
             (true, true) => "every byte verified",
             (true, false) => "complete, not verified",
@@ -266,11 +214,14 @@ mod tests {
             flow: Some(number),
             family: "ipv6",
             bytes_expected: Some(1000),
-            bytes_total: 1000,
-            bytes_devmem: 990,
-            bytes_linear: 10,
-            frags: 3,
-            tokens_released: 3,
+            counts: Counts {
+                bytes_total: 1000,
+                bytes_devmem: 990,
+                bytes_linear: 10,
+                frags: 3,
+                tokens_released: 3,
+                ..Default::default()
+            },
             verified: true,
             ..Default::default()
         }
@@ -294,10 +245,7 @@ mod tests {
         let report = report("--bytes 2000 --min-devmem 99", vec![flow(1), flow(0)]);
         assert_eq!(report.errors, [""; 0]);
         assert!(report.ok && report.verified);
-        assert_eq!(
-            (report.bytes_total, report.bytes_devmem, report.frags),
-            (2000, 1980, 6)
-        );
+        assert_eq!(report.counts.cells(), [2000, 1980, 20, 0, 6, 6, 0]);
         assert_eq!(report.niovs_leaked, Some(0));
         assert_eq!(report.per_flow[0].flow, Some(0));
     }

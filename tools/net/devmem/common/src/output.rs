@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! JSON, tables and progress.
+//! JSON and tables.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 /// Writes JSON to a file, or for `-` to the standard output. A file appears
 /// with all of its content or not at all.
+///
+/// # Errors
+/// As writing the file.
 pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
@@ -48,63 +49,13 @@ pub fn mib_per_s(bytes: u64, seconds: f64) -> f64 {
     }
 }
 
-/// Progress of a transfer on the error output: a bar on a terminal, otherwise
-/// a line every few seconds.
-#[derive(Debug)]
-pub struct Progress {
-    bar: ProgressBar,
-    what: &'static str,
-    last: Instant,
-}
-
-/// Time between lines where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
-impl Progress {
-    /// For so many bytes, as far as that is known.
-    pub fn new(what: &'static str, total: Option<u64>) -> Self {
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-        let template = match total {
-            Some(_) => "{prefix} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {msg}",
-            None => "{prefix} {bytes} {binary_bytes_per_sec} {msg}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_prefix(what);
-        Self {
-            bar,
-            what,
-            last: Instant::now(),
-        }
-    }
-
-    /// So many bytes are done.
-    pub fn set(&mut self, bytes: u64, note: impl FnOnce() -> String) {
-        if self.bar.is_hidden() {
-            if self.last.elapsed() >= LINE_EVERY {
-                self.last = Instant::now();
-                eprintln!("{}: {} MiB, {}", self.what, bytes >> 20, note());
-            }
-        } else {
-            self.bar.set_message(note());
-            self.bar.set_position(bytes);
-        }
-    }
-
-    /// Takes the bar away.
-    pub fn finish(self) {
-        self.bar.finish_and_clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn json_replaces_a_file_as_a_whole() {
-        let dir = std::env::temp_dir().join(format!("ncdevmem-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("devmem-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("a.json");
         for value in [1, 2] {

@@ -25,7 +25,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Of a call to the library.
+    /// Of a call to the library. `dev` is the interface, or empty.
     pub fn new(err: &Error, dev: &str) -> Self {
         let netlink = match err {
             Error::Netlink(netlink) => Some(netlink),
@@ -42,16 +42,18 @@ impl Failure {
         }
     }
 
-    /// Prints it to the error output.
-    pub fn print(&self) {
-        eprintln!("ncdevmem: {}", self.error);
+    /// Prints it to the error output, as the tool of this name.
+    pub fn print(&self, tool: &str) {
+        eprintln!("{tool}: {}", self.error);
         if let Some(hint) = &self.hint {
-            eprintln!("ncdevmem: {hint}");
+            eprintln!("{tool}: {hint}");
         }
     }
 }
 
-fn hint(err: &Error, dev: &str) -> Option<String> {
+/// What may help against an error on this interface (empty: on any), if there
+/// is something to say.
+pub fn hint(err: &Error, dev: &str) -> Option<String> {
     let dev = if dev.is_empty() { "IF" } else { dev };
     let text = match err {
         Error::Netlink(err) => {
@@ -67,7 +69,7 @@ fn hint(err: &Error, dev: &str) -> Option<String> {
                      many drivers cannot do this"
                 ),
                 libc::EEXIST | libc::EBUSY => {
-                    format!("a queue is taken; see: ncdevmem show --dev {dev}")
+                    format!("a queue is taken; see: devmem list --dev {dev}")
                 }
                 libc::EAGAIN | libc::ENETDOWN => format!("try: ip link set {dev} up"),
                 libc::ERANGE if err.message.is_none() => {
