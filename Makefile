@@ -20,14 +20,15 @@ help: ## list the targets and knobs
 	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Knobs of run:  BYTES=256M FLOWS=4 QUEUES=2 MTU=1500 IMPL=rust|c"
+	@echo "Of test:       IMPL=rust|c"
 	@echo "Of kernel and shell:  VARIANT=rust|c|rust-debug"
 	@echo "Everywhere:    KERNEL_SRC=/a/kernel/tree  DEBIAN_MIRROR=URI"
 
 run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, and verify it
 	@$(VM) run $(RUN_KNOBS)
 
-test: bootstrap ## run all checks and tests, on the host and in the guest
-	@$(VM) test
+test: bootstrap ## run all checks and tests; with IMPL= our kselftests on that implementation
+	@$(VM) test $(if $(IMPL),--impl $(IMPL))
 
 tree: bootstrap ## sync the kernel tree: base, patches, our files
 	@$(VM) tree
@@ -41,7 +42,7 @@ kernel: bootstrap ## build a kernel
 programs: bootstrap ## build the emulated gVNIC and our tools
 	@$(VM) programs
 
-selftests: bootstrap ## build the base's own driver selftests
+selftests: bootstrap ## build the base's own network selftests
 	@$(VM) selftests
 
 shell: bootstrap ## boot to a shell in the guest, with the two NICs

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import kernel, model, paths, sandbox
+from . import kernel, model, paths, sandbox, userspace
 from .errors import HarnessError
 
 # Root of the guest's `ip netns` and the like; the rest of / is read-only.
@@ -122,7 +122,8 @@ def _prepare(guest):
 
 def _exports(guest):
     """What tests may want to know of this guest, as lines of shell."""
-    known = {"DEVMEM_EXPORTER": kernel.exporter(guest.image)}
+    known = {"DEVMEM_EXPORTER": kernel.exporter(guest.image),
+             "DEVMEM_TOOLS": userspace.TARGET / "release"}
     if guest.nics:
         known["DEVMEM_FAULT_FILE"] = guest.results / model.FAULTS
     return "\n".join(f"export {name}={shlex.quote(str(value))}"

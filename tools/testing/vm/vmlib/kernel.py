@@ -106,6 +106,7 @@ class Kernel:
         fresh = not self.image(variant).is_file()
         before = None if fresh else self.image(variant).stat().st_mtime_ns
         self.configure(stage, variant)
+        self._mend(variant)
         # "modules" has none to build: it is for what modules are built with.
         self.make(stage, variant, "bzImage", "modules", extra=extra)
         (self.objects(variant) / ".built").touch()
@@ -120,6 +121,12 @@ class Kernel:
             stage.result(f"{variant}: reused the build, {files}")
         else:
             stage.result(f"{variant}: {'built' if fresh else 'rebuilt'}, {files}")
+
+    def _mend(self, variant):
+        """Remove what a build that was killed left empty and newer than its source."""
+        for generated in (self.objects(variant) / "rust/bindings").glob("*.rs"):
+            if not generated.stat().st_size:
+                generated.unlink()
 
     def _exporter(self, stage, variant, extra):
         """Build the test exporter against a variant; None if there is no source."""

@@ -2,13 +2,19 @@
 """`make test`: every check and test, quick ones first."""
 
 from . import model, paths, report, stages, userspace
-from .checks import cargo, guest, harness, hooks, kernelbuild, style
+from .checks import cargo, guest, harness, hooks, kernelbuild, peer, style
 
 
-def run():
-    """Run everything, report; True if nothing failed."""
+def run(impl=None):
+    """Run everything, report; True if nothing failed.
+
+    With `impl` only our kselftests, on that implementation's release kernel.
+    """
     built = stages.tree()
     record = report.Report()
+    if impl:
+        _kselftests(record, built, impl)
+        return record.finish()
     harness.check(record)
     style.rustfmt(record, built)
     style.checkpatch(record, built)
@@ -19,11 +25,23 @@ def run():
     if kernelbuild.check(record, built, image):
         hooks.untouched(record, built)
         kernelbuild.rustdoc(record, built)
-        _in_guest(record, built, image)
+        selftests = _programs(record, built)
+        guest.check(record, image, built, selftests)
+        images = kernelbuild.release(record, built)
+        if selftests and len(images) == len(peer.IMPLEMENTATIONS):
+            peer.check(record, images, built, selftests)
     return record.finish()
 
 
-def _in_guest(record, built, image):
+def _kselftests(record, built, impl):
+    images = kernelbuild.release(record, built, (impl,))
+    if images:
+        selftests = _programs(record, built, impl)
+        guest.check(record, images[impl], built, selftests, impl)
+
+
+def _programs(record, built, variant=kernelbuild.VARIANT):
+    """Build what runs beside and in the guest; returns the base's selftests."""
     selftests = None
     with record.stage("guest programs") as stage:
         model.build(stage)
@@ -31,6 +49,6 @@ def _in_guest(record, built, image):
         userspace.build_tools(stage)
         record.add("guest programs", "tools/net/devmem", "pass")
         with built.locked(stage):
-            selftests = userspace.base_selftests(stage, built, kernelbuild.VARIANT)
+            selftests = userspace.base_selftests(stage, built, variant)
         record.add("guest programs", "the base's selftests", "pass")
-    guest.check(record, image, built, selftests)
+    return selftests

@@ -9,22 +9,26 @@ from . import buildroot, model, paths, sandbox
 TOOLS = paths.REPO / "tools/net/devmem"
 TARGET = paths.CACHE / "target-devmem"
 # Of the base's selftests; drivers/net brings what the hw tests import.
-SELFTESTS = ("drivers/net", "drivers/net/hw")
+SELFTESTS = ("drivers/net", "drivers/net/hw", "net", "net/tcp_ao")
+# What they are built from.
+SOURCES = ("tools", "scripts", "include", "Documentation/netlink", "arch/x86/include",
+           "MAINTAINERS", "Makefile", "Kbuild")
 
 
 def build_tools(stage):
     """Build tools/net/devmem with cargo."""
-    model.cargo(stage, TOOLS, TARGET, "build", "--release", "--locked")
+    model.cargo(stage, TOOLS, TARGET, "build", "--release", "--locked",
+                "--bins", "--examples")
 
 
 def base_selftests(stage, kernel, variant):
-    """Build the base's driver selftests, unmodified; returns where they are.
+    """Build the base's network selftests, unmodified; returns where they are.
 
     They are built from a copy of the base, since YNL generates code into its
     source; the headers are those of `variant`'s object tree. Call with the
     tree's lock held.
     """
-    key = paths.digest(buildroot.key(), str(kernel.base), *SELFTESTS)
+    key = paths.digest(buildroot.key(), str(kernel.base), *SELFTESTS, *SOURCES)
     installed = kernel.home / f"selftests-{key}"
     if installed.is_dir():
         stage.result(f"reused {installed.name}")
@@ -42,8 +46,7 @@ def _build_selftests(stage, kernel, variant, installed):
     for folder in (work, scratch):
         paths.remove_tree(folder)
     work.mkdir()
-    for name in ("tools", "scripts", "include", "Documentation/netlink", "arch/x86/include",
-                 "MAINTAINERS", "Makefile", "Kbuild"):
+    for name in SOURCES:
         target = work / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (kernel.base / name).is_dir():

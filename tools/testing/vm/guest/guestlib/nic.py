@@ -17,9 +17,9 @@ PREFIX_LENGTH = {"4": 24, "6": 64}
 
 @dataclass(frozen=True)
 class End:
-    """One end of the wire."""
+    """One end of the wire; without `ns` it is in the guest's first namespace."""
 
-    ns: str
+    ns: str | None
     ifname: str
     address: dict
 
@@ -30,6 +30,8 @@ class End:
 
 SERVER = End("server", "gve0", {"4": "192.0.2.1", "6": "2001:db8::1"})
 CLIENT = End("client", "gve1", {"4": "192.0.2.2", "6": "2001:db8::2"})
+# Where the base's tests expect it that lease its queues to containers.
+HOST = End(None, SERVER.ifname, SERVER.address)
 
 
 def find(deadline=30):
@@ -55,9 +57,12 @@ def setup(mtu, rx_queues, server=SERVER, client=CLIENT):
     The server's NIC gets `rx_queues` RX queues.
     """
     for name, end in zip(find(), (server, client)):
-        run(f"ip netns add {end.ns}")
         run(f"ip link set dev {name} down")
-        run(f"ip link set dev {name} netns {end.ns} name {end.ifname}")
+        if end.ns:
+            run(f"ip netns add {end.ns}")
+            run(f"ip link set dev {name} netns {end.ns} name {end.ifname}")
+        else:
+            run(f"ip link set dev {name} name {end.ifname}")
         end.run("ip link set dev lo up")
         end.run(f"ip link set dev {end.ifname} mtu {mtu} up")
         for version, address in end.address.items():

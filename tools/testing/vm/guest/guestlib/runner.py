@@ -2,26 +2,20 @@
 """Runs one test program in the server's namespace and collects its TAP."""
 
 import os
-import queue
-import signal
-import subprocess
-import threading
 import time
 
 from . import nic
+from .process import follow
 from .tap import Tap
 
 # `ip netns exec` mounts a fresh /sys, without what is mounted below it.
 _WITH_DEBUGFS = ("mount -t debugfs none /sys/kernel/debug && "
                  "{ mount -t tracefs none /sys/kernel/tracing || true; } && exec \"$@\"")
-# After SIGTERM the test library cleans up; that may take a while here.
-_GRACE = 60
 
 
-def environment(impl, split_late):
-    """What NetDrvEpEnv and our tests want to know."""
+def endpoints():
+    """What the base's NetDrvEpEnv wants to know of the two NICs."""
     return {
-        **os.environ,
         "NETIF": nic.SERVER.ifname,
         "LOCAL_V4": nic.SERVER.address["4"],
         "LOCAL_V6": nic.SERVER.address["6"],
@@ -29,6 +23,14 @@ def environment(impl, split_late):
         "REMOTE_V6": nic.CLIENT.address["6"],
         "REMOTE_TYPE": "netns",
         "REMOTE_ARGS": nic.CLIENT.ns,
+    }
+
+
+def environment(impl, split_late):
+    """The environment of our kselftests and of the base's for the NIC."""
+    return {
+        **os.environ,
+        **endpoints(),
         "DEVMEM_IMPL": impl,
         "DEVMEM_SPLIT_LATE": str(split_late),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -100,36 +102,7 @@ class Runner:
         """Run the program, its lines to `take`; True if it ran out of time."""
         argv = ["ip", "netns", "exec", nic.SERVER.ns, "sh", "-c", _WITH_DEBUGFS, "sh",
                 "python3", program.name, *test.arguments]
-        child = subprocess.Popen(argv, cwd=program.parent, env=self._env,
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True, errors="replace",
-                                 start_new_session=True)
-        lines = queue.Queue()
-        reader = threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True)
-        reader.start()
-        deadline = time.monotonic() + test.timeout
-        timed_out = False
-        while True:
-            try:
-                line = lines.get(timeout=max(0.1, deadline - time.monotonic()))
-            except queue.Empty:
-                if timed_out:
-                    os.killpg(child.pid, signal.SIGKILL)
-                    break
-                timed_out = True
-                child.terminate()
-                deadline = time.monotonic() + _GRACE
-                continue
-            if line is None:
-                break
-            take(line)
-        child.wait()
-        if child.returncode not in (0, 1, 4) and not timed_out:
-            take(f"# {program.name} ended with status {child.returncode}")
+        status, timed_out = follow(argv, program.parent, self._env, test.timeout, take)
+        if status not in (0, 1, 4) and not timed_out:
+            take(f"# {program.name} ended with status {status}")
         return timed_out
-
-
-def _pump(pipe, lines):
-    for line in pipe:
-        lines.put(line)
-    lines.put(None)

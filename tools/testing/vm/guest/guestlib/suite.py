@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .errors import GuestError
 
 # A profile is one boot: the host starts the device model to suit it.
-PROFILES = ("default", "late-split")
+PROFILES = ("default", "late-split", "jumbo")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,18 @@ _LATE_SPLIT = (
 )
 
 
+# With an MTU of 9,000: a segment takes several of the NIC's buffers.
+_JUMBO = (
+    TestFile("transfer", "transfer.py", "ours", 600),
+    TestFile("recvmsg", "recvmsg.py", "ours", 600),
+    TestFile("order", "order.py", "ours", 600),
+)
+
+
 def of_profile(profile):
     """The entries of a profile, in the order in which they run."""
     try:
-        return {"default": _DEFAULT, "late-split": _LATE_SPLIT}[profile]
+        return {"default": _DEFAULT, "late-split": _LATE_SPLIT, "jumbo": _JUMBO}[profile]
     except KeyError:
         raise GuestError(f"no profile is called {profile}; there are "
                          f"{', '.join(PROFILES)}") from None

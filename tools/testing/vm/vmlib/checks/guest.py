@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """What runs in the guest: KUnit at boot, the kselftests, a small transfer."""
 
+import dataclasses
+
 from .. import boot, klog, model, paths, tap, transfer
 from ..errors import HarnessError
 
@@ -15,24 +17,30 @@ APPEND = ("dma_debug=off",)
 PROFILES = {
     "default": (model.Options(), ()),
     "late-split": (model.Options(split_late=SPLIT_LATE), ("--split-late", SPLIT_LATE)),
+    "jumbo": (model.Options(), ("--mtu", 9000)),
 }
 
 
-def check(report, image, kernel, base_selftests):
-    """One boot a profile of kselftests, KUnit in the first, then the transfer."""
+def check(report, image, kernel, base_selftests, impl=None):
+    """One boot a profile of kselftests, KUnit in the first, then the transfer.
+
+    With `impl` the image is a release build of that implementation, which the
+    stages then name, and has no KUnit.
+    """
     places = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}"]
+    on = f" on {impl}" if impl else ""
+    wanted = impl or "rust"
     for profile, (options, arguments) in PROFILES.items():
-        outcome = _selftests(report, image, profile, options, [*places, "python3", PROGRAM,
-                                                               "--profile", profile, *arguments])
-        if profile == "default":
+        command = [*places, "python3", PROGRAM, "--profile", profile, "--impl", wanted, *arguments]
+        outcome = _selftests(report, image, f"kselftests {profile}{on}", options, command)
+        if profile == "default" and not impl:
             _kunit(report, outcome)
-    _transfer(report, image)
+    _transfer(report, image, wanted, f"transfer{on}")
 
 
-def _selftests(report, image, profile, options, command):
+def _selftests(report, image, label, options, command):
     """Boot and run the kselftests of a profile; returns the Outcome, or None."""
-    label = f"kselftests {profile}"
-    out = paths.BUILD / f"guest-{profile}"
+    out = paths.BUILD / f"guest-{label.removeprefix('kselftests ').replace(' ', '-')}"
     tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
                        commands=[("test", [*command, "--out", out])], append=APPEND)
     outcome = None
@@ -72,11 +80,12 @@ def _kunit(report, outcome):
         report.add_all("kunit", tap.parse("\n".join(lines[start:]), "kunit"))
 
 
-def _transfer(report, image):
-    with report.stage("transfer") as stage:
-        guest = transfer.machine(image, SMALL, "guest-transfer", append=APPEND)
+def _transfer(report, image, impl, label):
+    with report.stage(label) as stage:
+        knobs = dataclasses.replace(SMALL, impl=impl)
+        guest = transfer.machine(image, knobs, f"guest-{label.replace(' ', '-')}", append=APPEND)
         outcome = boot.run(guest, stage.tick)
         boot.require(outcome, guest)
-        _record, problems = transfer.judge(outcome, guest, SMALL)
-        report.add("transfer", "make run, in small", "fail" if problems else "pass",
+        _record, problems = transfer.judge(outcome, guest, knobs)
+        report.add(label, "make run, in small", "fail" if problems else "pass",
                    "\n".join(problems))

@@ -43,6 +43,19 @@ def check(report, kernel, keep):
     return keep.is_file()
 
 
+def release(report, kernel, variants=("c", "rust")):
+    """Build implementations without debugging: {implementation: image}."""
+    images = {}
+    for variant in variants:
+        keep = paths.BUILD / f"bzImage-{variant}"
+        with report.stage(f"kernel {variant}") as stage, kernel.locked(stage):
+            keep.unlink(missing_ok=True)
+            kernel.build(stage, variant, keep)
+            report.add(f"kernel {variant}", f"{variant} builds", "pass")
+            images[variant] = keep
+    return images
+
+
 def rustdoc(report, kernel):
     """make rustdoc, and rustdoc of the crates that it does not cover."""
     with report.stage("rustdoc") as stage, kernel.locked(stage):

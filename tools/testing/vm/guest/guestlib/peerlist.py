@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The base's own tests that C and Rust have to agree on, and those left out."""
+
+from dataclasses import dataclass
+
+NO_TX = "sends from device memory, which this build does not do in Rust yet"
+
+
+@dataclass(frozen=True)
+class PeerTest:
+    """One program of the base's selftests, unmodified.
+
+    path: below the installed selftests, also its name
+    arguments: for the program
+    timeout: seconds; a guest under full emulation is slow
+    nic: runs on the emulated gVNIC, not on loopback, veth or netdevsim
+    combined: is told of combined channels, see combined.py
+    omit: cases that are not run, and why
+    """
+
+    path: str
+    arguments: tuple = ()
+    timeout: int = 120
+    nic: bool = False
+    combined: bool = False
+    omit: tuple = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A test that would belong here and is not run."""
+
+    path: str
+    why: str
+
+
+def _nic(path, **kwargs):
+    return PeerTest(path, nic=True, **{"timeout": 300, **kwargs})
+
+
+# Without the NICs: loopback, veth, netkit, netdevsim.
+HOST = (
+    PeerTest("net/nl_netdev.py"),
+    PeerTest("net/nk_qlease.py"),
+    PeerTest("net/busy_poll_test.sh"),
+    PeerTest("net/tcp_inq"),
+    PeerTest("net/tls", timeout=300),
+    PeerTest("net/msg_zerocopy.sh"),
+    PeerTest("net/io_uring_zerocopy_tx.sh"),
+    PeerTest("net/test_so_rcv.sh"),
+    PeerTest("net/sk_so_peek_off"),
+    PeerTest("net/so_netns_cookie"),
+    PeerTest("net/so_incoming_cpu"),
+    PeerTest("net/fin_ack_lat.sh"),
+    PeerTest("net/tcp_fastopen_backup_key.sh"),
+    PeerTest("net/tfo_passive.sh"),
+    PeerTest("net/tcp_port_share"),
+    PeerTest("net/getsockopt_iter"),
+    PeerTest("net/epoll_busy_poll"),
+    PeerTest("net/netlink-dumps"),
+    PeerTest("net/udp_splice_checksum"),
+    PeerTest("net/bind_timewait"),
+    PeerTest("net/reuseport_bpf"),
+    PeerTest("net/skf_net_off.sh"),
+    PeerTest("net/psock_snd.sh"),
+    PeerTest("net/run_afpackettests"),
+    PeerTest("net/txtimestamp.sh"),
+    PeerTest("net/rxtimestamp.sh"),
+    PeerTest("net/udpgro.sh"),
+    PeerTest("net/udpgso.sh"),
+    PeerTest("net/veth.sh"),
+    PeerTest("drivers/net/gro.py"),
+    PeerTest("drivers/net/queues.py"),
+    PeerTest("drivers/net/hds.py"),
+    PeerTest("drivers/net/napi_id.py"),
+) + tuple(PeerTest(f"net/tcp_ao/{name}_ipv{version}")
+          for name in ("connect", "connect-deny", "key-management", "restore", "rst",
+                       "self-connect", "seq-ext", "setsockopt-closed", "unsigned-md5",
+                       "icmps-accept", "icmps-discard", "bench-lookups")
+          for version in "46")
+
+NIC = (
+    _nic("drivers/net/ping.py"),
+    _nic("drivers/net/hds.py"),
+    _nic("drivers/net/queues.py"),
+    _nic("drivers/net/ring_reconfig.py"),
+    _nic("drivers/net/napi_id.py"),
+    _nic("drivers/net/stats.py"),
+    _nic("drivers/net/xdp.py"),
+    _nic("drivers/net/gro.py"),
+    _nic("drivers/net/hw/csum.py"),
+    _nic("drivers/net/hw/tso.py"),
+    _nic("drivers/net/hw/irq.py"),
+    _nic("drivers/net/hw/ntuple.py"),
+    _nic("drivers/net/hw/toeplitz.py"),
+    _nic("drivers/net/hw/gro_hw.py"),
+    _nic("drivers/net/hw/pp_alloc_fail.py"),
+    _nic("drivers/net/hw/iou-zcrx.py"),
+    _nic("drivers/net/hw/nk_netns.py", combined=True),
+    _nic("drivers/net/hw/nk_qlease.py", combined=True),
+    _nic("drivers/net/hw/devmem.py", omit=("check_tx", "check_tx_chunks"), why=NO_TX),
+    _nic("drivers/net/hw/nk_devmem.py", combined=True,
+         omit=("check_nk_tx", "check_nk_tx_chunks"), why=NO_TX),
+    _nic("drivers/net/hw/userns_devmem.py", combined=True,
+         omit=("check_userns_tx", "check_userns_tx_chunks"), why=NO_TX),
+)
+
+LEFT_OUT = (
+    LeftOut("net/tcp_mmap", "sends 32 GiB and has no option for less"),
+    LeftOut("net/packetdrill", "the tool packetdrill is in no Debian package"),
+)

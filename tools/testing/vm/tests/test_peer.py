@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The base's tests: their verdicts in the guest, and C beside Rust."""
+
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "guest"))
+
+from guestlib import peerlist                        # noqa: E402
+from guestlib.peer import verdicts                   # noqa: E402
+from guestlib.tap import Tap                         # noqa: E402
+from vmlib import peer                               # noqa: E402
+
+
+def run(**tests):
+    """{test: record}; a case is given as name=(outcome, note)."""
+    return {test: {"test": test, "seconds": 1, "cases": [
+        {"name": name, "outcome": outcome, "note": note}
+        for name, (outcome, note) in cases.items()]} for test, cases in tests.items()}
+
+
+class Verdicts(unittest.TestCase):
+    def verdicts(self, text, status=0, late=""):
+        tap = Tap()
+        for line in text.splitlines():
+            tap.feed(line)
+        last = text.splitlines()[-1] if text else ""
+        return [(case.name, case.outcome, case.note)
+                for case in verdicts(tap, status, late, last)]
+
+    def test_without_tap_the_status_counts(self):
+        self.assertEqual(self.verdicts("OK\n"), [("exit status", "pass", "")])
+        self.assertEqual(self.verdicts("no tool\n", 4), [("exit status", "skip", "no tool")])
+        self.assertEqual(self.verdicts("", 139), [("exit status", "fail", "exit status 139")])
+        self.assertEqual(self.verdicts("", -15, "no end after 9 s"),
+                         [("exit status", "fail", "no end after 9 s")])
+
+    def test_with_tap_its_cases_count(self):
+        self.assertEqual(self.verdicts("1..2\nok 1 a\nok 2 b # SKIP no x\n"),
+                         [("a", "pass", ""), ("b", "skip", "SKIP no x")])
+
+    def test_what_tap_does_not_say_fails(self):
+        self.assertEqual(self.verdicts("1..2\nok 1 a\n", 0)[-1],
+                         ("plan", "fail", "2 planned, 1 ran"))
+        self.assertEqual(self.verdicts("1..1\nok 1 a\n", 139)[-1][:2], ("exit status", "fail"))
+        self.assertEqual(self.verdicts("1..1\nok 1 a\n", -9, "no end after 9 s")[-1],
+                         ("end", "fail", "no end after 9 s"))
+
+    def test_two_of_one_name(self):
+        self.assertEqual([name for name, *_rest in self.verdicts("1..2\nok 1 a\nnot ok 2 a\n", 1)],
+                         ["a", "a #2"])
+
+
+class SideBySide(unittest.TestCase):
+    def report(self, c, rust):
+        return list(peer.report(peer.pairs(c, rust)))
+
+    def test_same_verdicts_pass_and_say_what_fails_on_both(self):
+        both = run(t={"a": ("pass", ""), "b": ("fail", "x")})
+        self.assertEqual(self.report(both, both), [("t", "pass", "fails on both: b")])
+
+    def test_each_difference_fails(self):
+        c = run(t={"a": ("pass", ""), "b": ("pass", ""), "c": ("fail", "late")})
+        rust = run(t={"a": ("fail", "EIO"), "b": ("pass", ""), "c": ("pass", "")})
+        self.assertEqual(self.report(c, rust), [
+            ("t: a", "fail", "C: pass, Rust: fail; EIO"),
+            ("t: c", "fail", "C: fail, Rust: pass; C: late; Rust: pass")])
+
+    def test_a_test_that_one_kernel_did_not_reach_differs(self):
+        found = peer.pairs(run(t={"a": ("pass", "")}), {})
+        self.assertEqual(peer.differing(found), ["t"])
+        self.assertEqual(found[0].rust, peer.ABSENT)
+
+    def test_skips_are_shown_by_reason(self):
+        both = run(t={"a": ("skip", "no tool"), "b": ("skip", "no tool"), "c": ("pass", "")})
+        self.assertEqual(self.report(both, both), [
+            ("t", "pass", ""), ("t: 2 cases", "skip", "no tool")])
+
+    def test_the_second_run_counts_and_the_first_is_told(self):
+        passed, failed = run(t={"a": ("pass", "")}), run(t={"a": ("fail", "late")})
+        rows = peer.as_json(peer.pairs(passed, passed), peer.pairs(passed, failed))
+        self.assertTrue(rows[0]["same"])
+        self.assertEqual(rows[0]["first_run"], {"c": "pass", "rust": "fail"})
+
+    def test_a_line_that_was_cut_is_not_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "peer.jsonl"
+            path.write_text(json.dumps({"test": "t", "cases": []}) + '\n{"test": "u", "ca')
+            self.assertEqual(list(peer.read(path)), ["t"])
+            self.assertEqual(peer.read(path.with_name("none")), {})
+
+
+class List(unittest.TestCase):
+    def test_every_name_once_and_every_omission_with_a_reason(self):
+        for tests in (peerlist.HOST, peerlist.NIC):
+            names = [test.path for test in tests]
+            self.assertEqual(len(names), len(set(names)))
+            self.assertTrue(all(test.why for test in tests if test.omit))
+        self.assertTrue(all(test.nic for test in peerlist.NIC))
+        self.assertTrue(all(test.why for test in peerlist.LEFT_OUT))

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The base's own tests on the C and the Rust implementation: same verdicts?
+
+Both kernels have the release configuration, same but for the choice. A test
+whose verdicts differ runs once more on both, alone: on an emulated machine a
+time-out now and then proves nothing. What the first run said is recorded.
+"""
+
+import json
+import sys
+
+from rich.table import Table
+
+from .. import boot, model, paths, peer, ui
+from ..errors import HarnessError
+
+PROGRAM = paths.VM / "guest/peer.py"
+IMPLEMENTATIONS = ("c", "rust")
+TIMEOUT = 1500  # seconds, a boot
+APPEND = ()
+LABEL = "peer's suite"
+
+
+def check(report, images, kernel, base_selftests):
+    """Boot {implementation: image}, compare, record in peer.json."""
+    with report.stage(LABEL) as stage:
+        runs = {impl: _boot(stage, impl, images[impl], kernel, base_selftests)
+                for impl in IMPLEMENTATIONS}
+        first = found = peer.pairs(*(runs[impl] for impl in IMPLEMENTATIONS))
+        again = peer.differing(found)
+        if again:
+            stage.note(f"once more, for their verdicts differ: {', '.join(again)}")
+            for impl in IMPLEMENTATIONS:
+                runs[impl].update(_boot(stage, impl, images[impl], kernel, base_selftests, again))
+            found = peer.pairs(*(runs[impl] for impl in IMPLEMENTATIONS))
+        left_out = _left_out()
+        ui.console.print(table(found))
+        for name, outcome, reason in peer.report(found):
+            report.add(LABEL, name, outcome, reason)
+        for name, reason in left_out:
+            report.add(LABEL, name, "skip", reason)
+        target = paths.RESULTS / "peer.json"
+        target.write_text(json.dumps(
+            {"cases": peer.as_json(found, first if again else ()),
+             "left_out": [{"test": name, "why": reason} for name, reason in left_out]},
+            indent=2) + "\n")
+        stage.note(f"side by side: {target.relative_to(paths.REPO)}")
+
+
+def _boot(stage, impl, image, kernel, base_selftests, only=()):
+    """Run the list (or the tests named in `only`) on one kernel; its records."""
+    out = paths.BUILD / f"guest-peer-{impl}{'-again' if only else ''}"
+    flags = [word for name in only for word in ("--only", name)]
+    guest = boot.Guest(
+        image=image, results=out, nics=model.Options(), timeout=TIMEOUT, append=APPEND,
+        commands=[("peer", ["env", f"DEVMEM_TREE={kernel.tree.where}",
+                            f"BASE_SELFTESTS={base_selftests}", "python3", PROGRAM,
+                            "--out", out, *flags])])
+    stage.note(f"{impl}: {image.name}, {boot.accelerator()}")
+    outcome = boot.run(guest, lambda line: stage.tick(f"{impl}: {line}"))
+    records = peer.read(out / "peer.jsonl")
+    if not records:
+        log = out / "peer.log"
+        boot.require(outcome, guest)
+        raise HarnessError(f"the guest ran no test\n{ui.tail(log) if log.is_file() else ''}")
+    if not outcome.finished:
+        stage.note(f"{impl}: the guest did not get beyond {list(records)[-1]}; "
+                   f"see {out / 'console.log'}")
+    return records
+
+
+def _left_out():
+    """(name, reason) of what is not run, tests and cases, from the guest's list."""
+    sys.path.insert(0, str(paths.VM / "guest"))
+    from guestlib import peerlist
+    found = [(f"{test.path}: {case}", test.why) for test in peerlist.HOST + peerlist.NIC
+             for case in test.omit]
+    return found + [(test.path, test.why) for test in peerlist.LEFT_OUT]
+
+
+def table(found):
+    """For people: a line a test."""
+    shown = Table(title="the base's tests, C | Rust")
+    for column, side in (("test", "left"), ("cases", "right"), ("passed", "right"),
+                         ("failed", "right"), ("skipped", "right"), ("differ", "right"),
+                         ("time", "right")):
+        shown.add_column(column, justify=side)
+    for test, cases, c, rust, differ, seconds in peer.summary(found):
+        counts = [f"{c[outcome]} | {rust[outcome]}" for outcome in ("pass", "fail", "skip")]
+        shown.add_row(test, str(cases), *counts, f"[red]{differ}[/]" if differ else "0",
+                      f"{seconds[0]:.0f} | {seconds[1]:.0f} s")
+    return shown
