@@ -18,6 +18,11 @@ from lib.py import (Binding, Child, KsftNamedVariant, MIB, NetNSEnter,
 
 HELD = 20000
 
+# SO_RCVBUF of a socket on a small dma-buf. Segments that come after a lost one
+# are kept, in device memory; with all of it in use for them, the lost one can't
+# be received again, ever. TCP begins to drop them when the socket is full.
+WINDOW = 128 << 10
+
 TCP_RTO_MAX_MS = 44
 TCP_ESTABLISHED = 1
 
@@ -331,10 +336,13 @@ def stalled_reader(cfg):
     """
     A reader gives nothing back until the dma-buf is exhausted: the stream
     stalls and does not fail, and goes on once memory is there again.
+
+    What TCP may hold back for want of a lost segment has to be less than the
+    dma-buf: see WINDOW.
     """
     dmabuf, binding = cfg.bind(MIB, [cfg.queues[0]])
     niovs = MIB // os.sysconf("SC_PAGE_SIZE")
-    sock, sender = cfg.connect("4", cfg.queues[0])
+    sock, sender = cfg.connect("4", cfg.queues[0], rcvbuf=WINDOW)
     # a sender that was stalled for long would not try again for longer
     sender.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
     receiver = Receiver(sock, dmabuf, binding.id)

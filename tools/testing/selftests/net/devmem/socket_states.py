@@ -183,6 +183,8 @@ def _connect_out(cfg, sock):
     """Connect @sock to the remote end; returns the socket there."""
     listener = _listen(cfg)
     sock.connect(listener.getsockname())
+    # a port that the kernel has chosen is not the same after a disconnect
+    cfg.steer("4", sock.getsockname()[1], cfg.queues[0])
     peer, _ = listener.accept()
     defer(peer.close)
     peer.settimeout(60)
@@ -196,7 +198,6 @@ def _active(cfg):
     defer(sock.close)
     sock.settimeout(60)
     sock.bind((cfg.addr_v["4"], 0))
-    cfg.steer("4", sock.getsockname()[1], cfg.queues[0])
     peer = _connect_out(cfg, sock)
     sock.setblocking(True)
     receiver = Receiver(sock, dmabuf, binding.id)

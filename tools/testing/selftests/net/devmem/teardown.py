@@ -13,6 +13,7 @@ The NIC is taken apart, and set up again, a number of times: this is the file
 to run last.
 """
 
+import socket
 import time
 
 from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftSkipEx,
@@ -23,7 +24,7 @@ from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftSkipEx,
                     wait_for)
 
 # Bindings at a time, each on a queue of its own beside queue 0.
-LANES = 12
+LANES = 15
 # Tokens that each binding has out until T, or S.
 KEEP = 8
 # Bytes that each stream has to move before and after an end of the NIC.
@@ -236,6 +237,16 @@ def _check_works(cfg):
     ksft_eq(receiver.kinds["dmabuf"], MIB // 4)
 
 
+def _silence(sender, thread):
+    """End a stream whose receiver may be gone, or out of reach."""
+    try:
+        sender.shutdown(socket.SHUT_RDWR)
+        thread.finish()
+    except OSError:
+        pass
+    sender.close()
+
+
 class Elsewhere:
     """A network namespace that the NIC can be moved to."""
 
@@ -347,13 +358,9 @@ def netns_moved(cfg, nic, unbind):
         ksft_true(wait_for(lambda: not dmabufs()[inode], 20),
                   "the last token must end the binding")
     finally:
-        sender.close()
+        _silence(sender, thread)
         binding.close()
         nic.restore()
-    try:
-        thread.finish()
-    except OSError:
-        pass
     _check_works(cfg)
 
 
@@ -386,13 +393,9 @@ def reset_fails(cfg, nic):
                   "the last token must end the binding")
         nic.unbind_driver()
     finally:
-        sender.close()
+        _silence(sender, thread)
         binding.close()
         nic.restore()
-    try:
-        thread.finish()
-    except OSError:
-        pass
     _check_works(cfg)
 
 

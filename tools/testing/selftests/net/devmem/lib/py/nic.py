@@ -9,7 +9,7 @@ namespace gone.
 import json
 import os
 
-from net.lib.py import cmd, ethtool, ip
+from net.lib.py import CmdExitFailure, cmd, ethtool, ip
 
 from .leftover import wait_for
 
@@ -70,11 +70,22 @@ class Nic:
         if not self.present:
             _write(f"{self._driver}/bind", self.function)
         if not self._here():
-            name = self.wait_home()
-            cmd(f"{HOME}ip link set dev {name} down")
-            cmd(f"{HOME}ip link set dev {name} netns {os.getpid()} "
-                f"name {self._cfg.ifname}")
+            self._fetch()
         self.set_up()
+
+    def _fetch(self):
+        """Move the netdev from init_net to our network namespace."""
+        for attempt in range(5, -1, -1):
+            name = self.wait_home()
+            try:
+                cmd(f"{HOME}ip link set dev {name} down")
+                cmd(f"{HOME}ip link set dev {name} netns {os.getpid()} "
+                    f"name {self._cfg.ifname}")
+                return
+            except CmdExitFailure:
+                # udev gives a new netdev another name
+                if not attempt:
+                    raise
 
     def _here(self):
         """Whether the netdev is in our network namespace."""
