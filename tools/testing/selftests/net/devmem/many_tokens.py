@@ -119,6 +119,7 @@ def cost_and_end(cfg):
     C releases them all in the close, with softirqs off: that CPU does nothing
     else for seconds. Ours leaves it to a workqueue that can be preempted.
     """
+    heartbeat = Heartbeat()
     many, few, binding = _two(cfg)
     cost, compare = _fill(many, few)
     ksft_pr(f"{many.count} tokens; to issue one: mean "
@@ -153,8 +154,8 @@ def cost_and_end(cfg):
     if cfg.is_rust:
         _limit(many)
     ksft_ge(many.count, MANY)
-    heartbeat = Heartbeat(many.sock)
-    time.sleep(1)
+    heartbeat.start()
+    time.sleep(0.5)
     started = time.monotonic()
     many.sock.close()
     closed = time.monotonic() - started

@@ -15,30 +15,40 @@ PERIOD = 0.002
 PRIORITY = 50
 
 
-class Heartbeat:
-    """A real-time task on each CPU that notes when it was kept from running."""
+_WAIT, _BEAT, _STOP = range(3)
 
-    def __init__(self, *forget):
-        """@forget: sockets that the tasks shall not keep open."""
-        self._flag = mmap.mmap(-1, 1)
-        self._beats = [Worker(self._beat, cpu, forget)
+
+class Heartbeat:
+    """
+    A real-time task on each CPU that notes when it was kept from running.
+
+    Make it first in a test case: the tasks keep open what is open then.
+    """
+
+    def __init__(self):
+        self._state = mmap.mmap(-1, 1)
+        self._beats = [Worker(self._beat, cpu)
                        for cpu in sorted(os.sched_getaffinity(0))]
 
-    def _beat(self, cpu, forget):
-        for sock in forget:
-            sock.close()
+    def _beat(self, cpu):
         os.sched_setaffinity(0, {cpu})
+        while self._state[0] == _WAIT:
+            time.sleep(0.05)
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-        gaps = []
+        longest = 0
         last = time.monotonic()
-        while not self._flag[0]:
+        while self._state[0] == _BEAT:
             time.sleep(PERIOD)
             now = time.monotonic()
-            gaps.append((now - last, last))
+            longest = max(longest, now - last)
             last = now
-        return max(gaps)[0]
+        return longest
+
+    def start(self):
+        """Begin to measure."""
+        self._state[0] = _BEAT
 
     def stop(self):
-        """The longest that each CPU was away, in seconds."""
-        self._flag[0] = 1
+        """The longest that each CPU was away since start(), in seconds."""
+        self._state[0] = _STOP
         return [beat.result() for beat in self._beats]
