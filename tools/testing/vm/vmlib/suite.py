@@ -18,6 +18,7 @@ def run(impl=None):
     harness.check(record)
     style.rustfmt(record, built)
     style.checkpatch(record, built)
+    docs.check(record, built)
     hooks.series(record, built)
     cargo.check(record)
     kernelbuild.config(record, built)
