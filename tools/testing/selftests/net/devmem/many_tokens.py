@@ -24,6 +24,9 @@ FEW = 200
 # Packets that wait in the queue, each a frag: tokens of one call.
 FRAGS = 1000
 SEGMENT = 1400
+# A CPU that is away for so long is stalled; seconds. A busy host takes a few
+# tenths of one from a guest, C stalls it for several.
+STALL = 1
 # Where ours ends: net/core/devmem/tokens.rs.
 MOST = 4_325_120
 
@@ -78,24 +81,48 @@ class Peeker:
         return took / count
 
 
-def _two(cfg):
-    """A socket for many tokens and one for a few, on one binding."""
-    dmabuf, binding = cfg.bind(16 * MIB, queues=cfg.queues[:1])
-    return Peeker(cfg, dmabuf, binding), Peeker(cfg, dmabuf, binding), binding
-
-
-def _fill(many, few):
+def _fill(many, other):
     """
-    Make MANY tokens and say what it cost; now and then the same work is done
-    with few, for comparison under the same conditions.
+    Make more than MANY tokens and say what it cost; now and then the same work
+    is done on a socket without, for comparison under the same conditions.
     """
     cost, compare = [], []
     while many.count < MANY + 100_000:
         cost.append(many.issue())
         if len(cost) % 20 == 0:
-            compare.append(few.issue())
-            few.release(1, FRAGS)
-    return cost, compare
+            compare.append(other.issue())
+            other.release(1, FRAGS)
+    other.sock.close()
+    ksft_pr(f"{many.count} tokens; to issue one: mean "
+            f"{statistics.mean(cost):.0f} ns growth included, median "
+            f"{statistics.median(cost):.0f} ns, alone "
+            f"{statistics.median(compare):.0f} ns")
+    ksft_gt(1.5, statistics.median(cost) / statistics.median(compare))
+    # a mean has the host's noise in it; what is to be seen is that the cost of
+    # growing does not pile up
+    ksft_gt(10, statistics.mean(cost) / statistics.median(compare))
+
+
+def _compare(many, few):
+    """The same calls by turns, so that noise hits both alike."""
+    issue, release = ([], []), ([], [])
+    for turn in range(150):
+        for which, peeker in enumerate((many, few)):
+            issue[which].append(peeker.issue(FEW))
+            # what was given back last is given out first, in any order
+            release[which].append(peeker.release(peeker.count - FEW + 1, FEW))
+        if turn % 3 == 0:
+            # and from somewhere in the middle, to be issued again
+            first = 1 + turn * 10000
+            release[0].append(many.release(first, FEW))
+            issue[0].append(many.issue(FEW))
+    for what, (with_many, with_few) in (("issue", issue),
+                                        ("release", release)):
+        ratio = statistics.median(with_many) / statistics.median(with_few)
+        ksft_pr(f"{what}: {statistics.median(with_many):.0f} ns a token with "
+                f"{many.count} out, {statistics.median(with_few):.0f} ns with "
+                f"{FEW}: {ratio:.2f}")
+        ksft_gt(1.5, ratio)
 
 
 def _limit(many):
@@ -120,39 +147,14 @@ def cost_and_end(cfg):
     else for seconds. Ours leaves it to a workqueue that can be preempted.
     """
     heartbeat = Heartbeat()
-    many, few, binding = _two(cfg)
-    cost, compare = _fill(many, few)
-    ksft_pr(f"{many.count} tokens; to issue one: mean "
-            f"{statistics.mean(cost):.0f} ns growth included, median "
-            f"{statistics.median(cost):.0f} ns, alone "
-            f"{statistics.median(compare):.0f} ns")
-    ksft_gt(1.5, statistics.median(cost) / statistics.median(compare))
-    ksft_gt(2, statistics.mean(cost) / statistics.mean(compare),
-            "what it takes to grow is more than the work itself")
-
-    # the same calls by turns: noise hits both alike
-    issue, release = ([], []), ([], [])
-    for turn in range(150):
-        for which, peeker in enumerate((many, few)):
-            issue[which].append(peeker.issue(FEW))
-            # the lowest free are given out first: it is they that are newest
-            release[which].append(peeker.release(peeker.count - FEW + 1, FEW))
-        if turn % 3 == 0:
-            # and from somewhere in the middle, to be issued again
-            first = 1 + turn * 10000
-            release[0].append(many.release(first, FEW))
-            issue[0].append(many.issue(FEW))
-    for what, (with_many, with_few) in (("issue", issue),
-                                        ("release", release)):
-        ratio = statistics.median(with_many) / statistics.median(with_few)
-        ksft_pr(f"{what}: {statistics.median(with_many):.0f} ns a token with "
-                f"{many.count} out, {statistics.median(with_few):.0f} ns with "
-                f"{FEW}: {ratio:.2f}")
-        ksft_gt(1.5, ratio)
-
+    dmabuf, binding = cfg.bind(24 * MIB, queues=cfg.queues[:1])
+    many, few, other = (Peeker(cfg, dmabuf, binding) for _ in range(3))
+    _fill(many, other)
+    _compare(many, few)
     few.sock.close()
     if cfg.is_rust:
         _limit(many)
+
     ksft_ge(many.count, MANY)
     heartbeat.start()
     time.sleep(0.5)
@@ -168,10 +170,10 @@ def cost_and_end(cfg):
             f"{ended:.1f} s, longest time that a CPU was away: "
             f"{', '.join(f'{gap:.3f} s' for gap in gaps)}")
     if cfg.is_rust:
-        ksft_lt(closed, 1)
-        ksft_lt(max(gaps), 1)
+        ksft_lt(closed, STALL)
+        ksft_lt(max(gaps), STALL)
     else:
-        ksft_gt(max(gaps), 1, "the defect did not show")
+        ksft_gt(max(gaps), STALL, "the defect did not show")
 
 
 CASES = [
