@@ -20,8 +20,8 @@ from lib.py import (Binding, Flow, MIB, Receiver, Traffic, Udmabuf, bound_queues
 TURNS = 1000
 # A restart posts as many buffers as the ring has: the smallest is enough.
 RING = 512
-# Each turn moves so many bytes into the dma-buf; each hundredth is longer.
-STEP, LONG = 1, 64 << 10
+# Each turn moves some bytes at least, each LAP-th so many more.
+LAP, LONG = 50, 64 << 10
 
 
 def _small_rings(cfg):
@@ -31,13 +31,43 @@ def _small_rings(cfg):
     cfg.wait_carrier()
 
 
-def _flow(cfg, queue):
+class Buffers:
+    """
+    A dma-buf for each turn: what came into the one before may still be queued,
+    and would be overwritten if the same memory were bound again.
+    """
+
+    def __init__(self):
+        self._open = []
+        defer(self.close)
+
+    def new(self):
+        """Another one."""
+        self._open.append(Udmabuf(3 * MIB))
+        return self._open[-1]
+
+    def close(self):
+        """Close them: all data has been received."""
+        for dmabuf in self._open:
+            dmabuf.close()
+        self._open = []
+
+
+def _flow(cfg, queue, dmabuf):
     """A stream through a queue, not yet into device memory."""
     sock, sender = cfg.connect("4", queue)
-    dmabuf = Udmabuf(4 * MIB)
-    defer(dmabuf.close)
     # no binding has this id
-    return Flow(Receiver(sock, dmabuf, 0), sender), dmabuf
+    return Flow(Receiver(sock, dmabuf, 0), sender)
+
+
+def _drain(traffic, flows):
+    """Let all that is under way arrive."""
+    for flow in flows:
+        flow.pause()
+    traffic.wait(lambda: all(flow.drained for flow in flows), 60,
+                 "data is missing")
+    for flow in flows:
+        flow.resume()
 
 
 class Pace:
@@ -61,25 +91,30 @@ def bind_and_unbind(cfg):
     turns = int(os.environ.get("DEVMEM_CHURN") or TURNS)
     _small_rings(cfg)
     queue, neighbour = cfg.queues[:2]
-    flow, dmabuf = _flow(cfg, queue)
-    other, _ = _flow(cfg, neighbour)
-    traffic = Traffic([flow, other])
+    buffers = Buffers()
+    flow = _flow(cfg, queue, buffers.new())
+    other = _flow(cfg, neighbour, buffers.new())
+    flows = [flow, other]
+    traffic = Traffic(flows)
     pace = Pace(turns)
     ids = set()
     try:
         for turn in range(1, turns + 1):
+            dmabuf = buffers.new()
             # the reader has to know the id before it sees it
             with flow.lock:
                 binding = Binding(cfg.ifindex, dmabuf.fd, [queue])
                 flow.receiver.expect(dmabuf, binding.id)
             try:
                 ids.add(binding.id)
-                traffic.wait_progress([flow, other],
-                                      STEP if turn % 100 else LONG)
+                traffic.wait_progress(flows, LONG if turn % LAP == 0 else 1)
             finally:
                 binding.close()
+            if turn % LAP == 0:
+                _drain(traffic, flows)
+                buffers.close()
             pace(turn)
-        traffic.wait_progress([flow, other], LONG)
+        traffic.wait_progress(flows, LONG)
         ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
         ksft_eq(len(ids), turns, "ids must differ")
         ksft_pr(f"{flow.receiver.kinds}, beside it {other.receiver.kinds}")

@@ -11,8 +11,9 @@ import re
 
 from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, MIB, Receiver,
                     Traffic, bound_queues, defer, ethtool, ip, ksft_eq,
-                    ksft_exit, ksft_ne, ksft_run, ksft_true, ksft_variants,
-                    leaves_nothing, run_in_env, wait_for)
+                    ksft_exit, ksft_in, ksft_ne, ksft_raises, ksft_run,
+                    ksft_true, ksft_variants, leaves_nothing, run_in_env,
+                    wait_for)
 
 KEEP = 8
 PROGRESS = 64 << 10
@@ -96,6 +97,10 @@ def channels(cfg, which, change):
     cfg.wait_carrier()
     ksft_eq(cfg.channels()[key], wanted)
     bound.check()
+    if which == "rx" and not cfg.is_rust:
+        # the unfixed base refuses it: see enough_channels
+        bound.close()
+        return
     ethtool(f"-L {cfg.ifname} {which} {before}")
     cfg.wait_carrier()
     bound.check()
@@ -112,15 +117,19 @@ def too_few_channels(cfg):
             ksft_true(False, f"{count} RX queues leave a bound one out")
         except CmdExitFailure as refusal:
             ksft_ne(refusal.cmd.ret, 0)
-            ksft_true("memory provider" in refusal.cmd.stderr,
-                      refusal.cmd.stderr)
+            # of a memory provider, or of an n-tuple rule
+            ksft_in("too low for existing", refusal.cmd.stderr)
         ksft_eq(cfg.channels(), before)
         bound.check()
 
 
 @leaves_nothing
 def enough_channels(cfg):
-    """A queue above the bound ones can be taken away, and comes back."""
+    """
+    A queue above the bound ones can be taken away, and comes back.
+
+    The unfixed base counts wrong and wants one queue more than it needs.
+    """
     before, first = cfg.rx_queues(), cfg.queues[0]
     dmabuf, binding = cfg.bind(queues=[first])
     sock, sender = cfg.connect("4", first)
@@ -128,6 +137,11 @@ def enough_channels(cfg):
     traffic = Traffic([flow])
     defer(ethtool, f"-L {cfg.ifname} rx {before}")
     try:
+        if not cfg.is_rust:
+            with ksft_raises(CmdExitFailure) as refused:
+                ethtool(f"-L {cfg.ifname} rx {first + 1}")
+            ksft_in("memory provider", refused.exception.cmd.stderr)
+            return
         for count in (first + 1, before):
             traffic.wait_progress([flow], PROGRESS)
             ethtool(f"-L {cfg.ifname} rx {count}")

@@ -50,8 +50,8 @@ class Lane:
         if order.kind == "two":
             self.holder = self._hold(ipver)
         sock, sender = cfg.connect(ipver, queue)
-        if order.kind == "close":
-            sock.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT)
+        # an orphan holds its tokens, and segments that came out of order
+        sock.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT)
         self.flow = Flow(Receiver(sock, self.dmabuf, self.binding.id), sender,
                          0 if self.holder else KEEP)
 

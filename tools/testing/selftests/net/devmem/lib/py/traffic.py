@@ -79,6 +79,21 @@ class Flow:
             del receiver.tokens[:more]
         receiver.release()
 
+    @property
+    def drained(self):
+        """All that was sent has been received."""
+        return self.receiver.position == self._sent
+
+    def pause(self):
+        """Send no more for now; what is under way still arrives."""
+        with self.lock:
+            self._sending = False
+
+    def resume(self):
+        """Send again."""
+        with self.lock:
+            self._sending = True
+
     def release_held(self):
         """Give back all tokens that were kept, and keep no more."""
         with self.lock:
