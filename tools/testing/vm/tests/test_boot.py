@@ -37,3 +37,11 @@ class Guest(unittest.TestCase):
         faults = arguments[arguments.index("--fault-file") + 1]
         self.assertIn(f"export DEVMEM_FAULT_FILE={faults}\n", self.script(nics=options))
         self.assertNotIn("DEVMEM_FAULT_FILE", self.script())
+
+    def test_the_clock_is_the_hosts_where_that_is_known(self):
+        info = self.top / "cpuinfo"
+        info.write_text("processor\t: 0\nflags\t\t: fpu constant_tsc hypervisor\n"
+                        "cpu MHz\t\t: 2596.136\n")
+        self.assertEqual(boot.tsc_khz(info), 2596136)
+        info.write_text("flags\t\t: fpu constant_tsc\ncpu MHz\t\t: 800.000\n")
+        self.assertIsNone(boot.tsc_khz(info))
