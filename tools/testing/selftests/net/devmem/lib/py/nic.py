@@ -69,7 +69,7 @@ class Nic:
             _write(f"{PCI}/rescan", "1")
         if not self.present:
             _write(f"{self._driver}/bind", self.function)
-        if not self._here():
+        if not self.here():
             self._fetch()
         self.set_up()
 
@@ -87,7 +87,7 @@ class Nic:
                 if not attempt:
                     raise
 
-    def _here(self):
+    def here(self):
         """Whether the netdev is in our network namespace."""
         return any(link.get("parentdev") == self.function for link in _links())
 

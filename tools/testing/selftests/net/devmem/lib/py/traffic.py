@@ -16,7 +16,7 @@ CHUNK = 1 << 15
 # Seconds between two rounds: leaves the CPU to what is under test.
 PAUSE = 0.005
 
-TCP_RTO_MAX_MS = 44
+TCP_RTO_MAX_MS, TCP_RTO_MIN_US = 44, 45
 
 
 class Flow:
@@ -41,7 +41,8 @@ class Flow:
         self._reading = True
         self._sending = True
         sender.setblocking(False)
-        # after an outage go on within a second
+        # notice an outage soon, and its end within a second
+        sender.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MIN_US, 20000)
         sender.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
 
     def step(self):
