@@ -6,10 +6,13 @@ Device memory in packets of every make: merged by GRO or not, MTU of 1,280,
 1,500 and 9,000 bytes, over IPv4 and IPv6.
 """
 
+import socket
+
 from lib.py import (KsftSkipEx, MIB, defer, ethtool, ip, ksft_eq, ksft_exit,
                     ksft_ge, ksft_gt, ksft_pr, ksft_run, ksft_variants,
                     leaves_nothing, pattern, run_in_env, send)
 from lib.py.packets import PacketWatch, can_watch
+from lib.py.uapi import SO_RCVBUFFORCE
 
 # Headers of IP and of TCP with a timestamp.
 HEADERS = {"4": 20 + 32, "6": 40 + 32}
@@ -50,6 +53,14 @@ def _poll_seldom(cfg):
         defer(_write, path, before.strip())
 
 
+def _begin_fast(cfg, ipver):
+    """New connections from the other end begin with a window of 60 segments."""
+    where = f"-n {cfg.remote_ns} -{ipver} route"
+    target = f"{cfg.addr_v[ipver]}/{32 if ipver == '4' else 128}"
+    ip(f"{where} add {target} dev {cfg.remote_ifname} initcwnd 60")
+    defer(ip, f"{where} del {target} dev {cfg.remote_ifname}")
+
+
 def _write(path, value):
     with open(path, "w", encoding="ascii") as file:
         file.write(str(value))
@@ -80,8 +91,11 @@ def merged_by_gro(cfg, ipver):
     _set_mtu(cfg, 1500)
     _set_gro(cfg, "on")
     _poll_seldom(cfg)
+    _begin_fast(cfg, ipver)
     mss = 1500 - HEADERS[ipver]
-    receiver, sender, _ = cfg.stream(ipver)
+    receiver, sender, _ = cfg.stream(ipver, rcvbuf=MIB)
+    # the window counts whole niovs, whatever is in them
+    receiver.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 * MIB)
     thread = send(sender, 0, 4 * MIB)
     receiver.receive_all(4 * MIB)
     thread.finish()
