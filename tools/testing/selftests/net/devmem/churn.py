@@ -3,7 +3,7 @@
 
 """
 Bindings come and go under traffic, as often as DEVMEM_CHURN says: 1,000 times
-by default, 200 times on a kernel with lock debugging, which is several times
+by default, 100 times on a kernel with lock debugging, which is several times
 as slow.
 
 Each turn binds a dma-buf to a queue, which restarts the queue, and unbinds
@@ -14,12 +14,12 @@ one through its neighbour.
 import os
 import time
 
-from lib.py import (Binding, Flow, MIB, Receiver, Traffic, Udmabuf, bound_queues,
-                    defer, ethtool, ksft_eq, ksft_exit, ksft_ne, ksft_pr,
+from lib.py import (Binding, Flow, MIB, Receiver, Traffic, Udmabuf,
+                    bound_queues, defer, ethtool, ksft_eq, ksft_exit, ksft_ne, ksft_pr,
                     ksft_run, leaves_nothing, run_in_env)
 
 # Turns if nobody says otherwise.
-TURNS, TURNS_DEBUG = 1000, 200
+TURNS, TURNS_DEBUG = 1000, 100
 # A restart posts as many buffers as the ring has: the smallest is enough.
 RING = 512
 # A restart loses what is under way, and TCP takes its time to notice: only each

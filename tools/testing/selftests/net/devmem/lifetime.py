@@ -11,10 +11,11 @@ import signal
 import socket
 
 from lib.py import (Binding, Child, KsftNamedVariant, MIB, NetNSEnter,
-                    Receiver, Udmabuf, bound_queues, defer, dmabufs, dontneed, holding,
-                    ksft_eq, ksft_exit, ksft_ge, ksft_in, ksft_ne, ksft_pr,
-                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
-                    page_pools, pattern, run_in_env, send, wait_for)
+                    Receiver, Udmabuf, bound_queues, defer, dmabufs, dontneed,
+                    holding, ksft_eq, ksft_exit, ksft_ge, ksft_in, ksft_ne,
+                    ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, page_pools, pattern, run_in_env, send,
+                    wait_for)
 
 HELD = 20000
 

@@ -17,8 +17,8 @@ import socket
 import time
 
 from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftSkipEx,
-                    MIB, NetNSEnter, Nic, Receiver, Traffic, batches, bound_queues,
-                    defer, describe, dmabufs, ethtool, holding, ip, ksft_eq,
+                    MIB, NetNSEnter, Nic, Receiver, Traffic, batches,
+                    bound_queues, defer, describe, dmabufs, ethtool, holding, ip, ksft_eq,
                     ksft_exit, ksft_pr, ksft_run, ksft_true, ksft_variants,
                     leaves_nothing, netdev_family, orders, run_in_env, send,
                     wait_for)

@@ -209,8 +209,8 @@ class DevmemEnv(NetDrvEpEnv):
     def _order(self, path, lines):
         # a file that does not change is not read again
         self._orders += 1
-        text = "".join(f"{line}\n" for line in (*lines,
-                                                f"# {os.getpid()} {self._orders}"))
+        unique = f"# {os.getpid()} {self._orders}"
+        text = "".join(f"{line}\n" for line in (*lines, unique))
         with open(path, "w", encoding="ascii") as file:
             file.write(text)
 

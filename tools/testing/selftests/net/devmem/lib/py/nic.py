@@ -93,8 +93,10 @@ class Nic:
 
     def wait_home(self):
         """Wait for the netdev to be in init_net; returns its name there."""
-        found = wait_for(lambda: [link["ifname"] for link in _links(HOME)
-                                  if link.get("parentdev") == self.function], 20)
+        def names():
+            return [link["ifname"] for link in _links(HOME)
+                    if link.get("parentdev") == self.function]
+        found = wait_for(names, 20)
         if not found:
             raise RuntimeError(f"no netdev of {self.function} came to init_net")
         return found[0]
