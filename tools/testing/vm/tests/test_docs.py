@@ -32,5 +32,16 @@ class WrittenKeys(unittest.TestCase):
         self.assertEqual(docs.written_keys(source), {"id", "a", "b"})
 
 
+class CheckNames(unittest.TestCase):
+    """Items of devmem check."""
+
+    def test_names(self):
+        source = 'pub const NAMES: [&str; 2] = [\n    "kernel",\n    "header-split",\n];'
+        self.assertEqual(docs.check_names(source), {"kernel", "header-split"})
+
+    def test_none(self):
+        self.assertEqual(docs.check_names("fn main() {}"), set())
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -10,6 +10,7 @@ FOLDER = "Documentation/networking"
 USER, DRIVER = f"{FOLDER}/devmem-rust.rst", f"{FOLDER}/devmem-rust-drivers.rst"
 SELFTESTS = "tools/testing/selftests/net/devmem"
 KEYS_IN = ("net/core/devmem/debugfs.rs", "net/core/devmem/place.rs")
+CHECK_IN = "tools/net/devmem/devmem-tool/src/check/mod.rs"
 TRACEPOINTS_IN = "include/trace/events/net_devmem.h"
 
 _PATH = re.compile(r"(?<![\w/.])((?:Documentation|tools|net|drivers|include|rust|scripts)/"
@@ -17,6 +18,7 @@ _PATH = re.compile(r"(?<![\w/.])((?:Documentation|tools|net|drivers|include|rust
 _WRITTEN_KEY = re.compile(r"(?:\"|\\n)(\w+):")
 _TRACE_EVENT = re.compile(r"TRACE_EVENT\((\w+),")
 _ROW = re.compile(r"^\s*``([a-z_]+)``\s{2,}\S", re.M)
+_CHECK_ROW = re.compile(r"^``([a-z-]+)``\s{2,}\S", re.M)
 _TEST_ROW = re.compile(r"^(\w+\.py)\s{2,}\S", re.M)
 
 
@@ -55,6 +57,9 @@ def _names(report, kernel):
           {row for row in rows if not row.startswith("net_devmem_")})
     _both(report, "tracepoints", set(_TRACE_EVENT.findall(read(TRACEPOINTS_IN))),
           {row for row in rows if row.startswith("net_devmem_")})
+    items = set(_CHECK_ROW.findall(read(DRIVER)))
+    _add(report, f"{DRIVER}: items of devmem check", items - check_names(read(CHECK_IN)),
+         f"not in {CHECK_IN}")
 
 
 def _both(report, what, there, told):
@@ -76,3 +81,9 @@ def written_keys(source):
     """Keys of `key: value` lines in the format strings of a Rust file."""
     strings = re.findall(r"\"(?:[^\"\\]|\\.)*\"", source)
     return {key for string in strings for key in _WRITTEN_KEY.findall(string)}
+
+
+def check_names(source):
+    """The items of `devmem check`, from its source."""
+    names = re.search(r"NAMES: \[&str; \d+\] = \[(.*?)\]", source, re.S)
+    return set(re.findall(r'"([a-z-]+)"', names.group(1))) if names else set()
