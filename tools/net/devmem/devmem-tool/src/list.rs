@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::ListArgs;
 use crate::bindings::{Binding, Processes, Snapshot, Source, State, snapshot};
 use crate::failure::Failed;
-use crate::output::SCHEMA;
+use crate::output::{SCHEMA, print};
 use crate::text::{bytes, list, or_dash, usage};
 
 /// What `list --json` writes.
@@ -40,7 +40,7 @@ pub fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
             },
         )?,
         None => {
-            println!("{}", render(&snapshot.bindings));
+            print(&format!("{}\n", render(&snapshot.bindings)))?;
             snapshot.complain();
         }
     }

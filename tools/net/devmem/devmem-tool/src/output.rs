@@ -12,6 +12,13 @@ use serde::Serialize;
 /// that goes, or changes its meaning, makes it the next.
 pub const SCHEMA: u32 = 1;
 
+/// Prints a text. That nobody reads it is an error like others, and no panic.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
 /// Writes objects, one a line.
 pub struct Lines {
     out: Box<dyn Write>,

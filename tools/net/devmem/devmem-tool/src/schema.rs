@@ -8,6 +8,7 @@ use crate::bind::BindOutput;
 use crate::check::CheckOutput;
 use crate::failure::ErrorOutput;
 use crate::list::ListOutput;
+use crate::output::print;
 use crate::show::ShowOutput;
 use crate::watch::WatchOutput;
 
@@ -21,6 +22,6 @@ pub fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
         Schema::Check => schemars::schema_for!(CheckOutput),
         Schema::Error => schemars::schema_for!(ErrorOutput),
     };
-    println!("{}", serde_json::to_string_pretty(&schema)?);
+    print(&format!("{}\n", serde_json::to_string_pretty(&schema)?))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::args::ShowArgs;
 use crate::bindings::{Binding, Processes, Source, snapshot};
 use crate::list::state;
-use crate::output::SCHEMA;
+use crate::output::{SCHEMA, print};
 use crate::text::{bar, bytes, list, or_dash, owner, usage};
 
 /// What `show --json` writes.
@@ -53,7 +53,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
             },
         )?,
         None => {
-            print!("{}", render(&binding));
+            print(&render(&binding))?;
             snapshot.complain();
         }
     }

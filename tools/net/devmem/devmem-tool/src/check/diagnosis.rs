@@ -39,7 +39,10 @@ fn permission(facts: &Facts) -> Item {
     const NAME: &str = "permission";
     match facts.probe {
         Probe::NotPermitted => Item::missing(NAME, "no CAP_NET_ADMIN over the network namespace")
-            .command(format!("sudo devmem check --dev {}", facts.dev)),
+            .hint(format!(
+                "run it as root: sudo devmem check --dev {}",
+                facts.dev
+            )),
         Probe::NoKernelSupport | Probe::Other(_) => Item::unknown(NAME, "could not be tried"),
         _ => Item::ok(NAME, "CAP_NET_ADMIN over the network namespace"),
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::args::CheckArgs;
 use crate::failure::Failed;
-use crate::output::SCHEMA;
+use crate::output::{SCHEMA, print};
 use crate::text::list;
 use diagnosis::diagnose;
 use facts::Facts;
@@ -150,13 +150,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         items,
     };
     if args.commands {
-        for command in &output.commands {
-            println!("{command}");
-        }
+        let lines = output.commands.iter().map(|command| format!("{command}\n"));
+        print(&lines.collect::<String>())?;
     } else if let Some(path) = &args.output.json {
         write_json(path, &output)?;
     } else {
-        print!("{}", render(&output));
+        print(&render(&output))?;
     }
     Ok(ExitCode::from(u8::from(!output.ready)))
 }

@@ -48,7 +48,11 @@ impl Screen {
 
     /// Draws.
     pub fn show(&self, output: &WatchOutput) -> io::Result<()> {
-        let (width, height) = terminal::size()?;
+        let (width, height) = match terminal::size()? {
+            // A terminal that does not know.
+            (0, _) | (_, 0) => (80, 24),
+            size => size,
+        };
         let mut out = io::stdout().lock();
         queue!(out, cursor::MoveTo(0, 0))?;
         let text = render(output, width);
