@@ -2,21 +2,22 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-bind-rx: what it refuses, with which errno, message and attribute, and that a
-refusal leaves nothing behind; what a binding shows and forbids while it is
-there.
+bind-rx over YNL: what is granted and what is refused, with which errno,
+message and attribute, and that a refusal leaves nothing behind. The shapes
+that YNL does not write are in raw_netlink.py, the order of checks is in
+errno_order.py, what a bound NIC refuses in guards.py.
 """
 
 import errno
 import os
-import traceback
 
-from lib.py import (Binding, KsftSkipEx, NetdevFamily, NlError,
-                    Udmabuf, bind_request, bound_queues, cmd, defer, dmabufs,
-                    ethtool, expect_refused, ip, ksft_eq, ksft_exit, ksft_in,
-                    ksft_not_none, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, KsftNamedVariant, leaves_nothing,
-                    page_pools, run_in_env, try_bind, wait_for)
+from lib.py import (Binding, KsftNamedVariant, KsftSkipEx, NetdevFamily,
+                    NlError, Udmabuf, bind_request, bound_queues, defer,
+                    dmabufs, ethtool, expect_refused, ip, ksft_eq, ksft_exit,
+                    ksft_not_none, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, page_pools, run_in_env, try_bind, wait_for)
+from lib.py.exporter import ExporterBuffer, load
+from lib.py.faults import LOCAL, Faults
 
 BUF_SIZE = 4 << 20
 
@@ -109,7 +110,8 @@ def no_such_device(cfg):
     """ENODEV for an ifindex that nobody has."""
     dmabuf = _dmabuf()
     request = bind_request(1 << 30, dmabuf.fd, cfg.queues)
-    _refuse(cfg, request, dmabuf, errno.ENODEV, says=["interface"])
+    _refuse(cfg, request, dmabuf, errno.ENODEV, rust_attr=".ifindex",
+            says=["interface"])
 
 
 @leaves_nothing
@@ -191,7 +193,7 @@ def queue_zero(cfg):
     dmabuf = _dmabuf()
     # the good queue is restarted first and has to be restarted back
     request = bind_request(cfg.ifindex, dmabuf.fd, [0, cfg.queues[0]])
-    _refuse(cfg, request, dmabuf, errno.ERANGE)
+    _refuse(cfg, request, dmabuf, errno.ERANGE, rust_attr=".queues.id")
 
 
 @leaves_nothing
@@ -199,7 +201,8 @@ def bad_fd(cfg):
     """EBADF for a descriptor that is not open."""
     dmabuf = _dmabuf()
     request = bind_request(cfg.ifindex, 1 << 20, cfg.queues)
-    _refuse(cfg, request, dmabuf, errno.EBADF, says=["fd"])
+    _refuse(cfg, request, dmabuf, errno.EBADF, rust_attr=".fd",
+            says=["fd"])
 
 
 @leaves_nothing
@@ -208,7 +211,8 @@ def not_a_dmabuf(cfg):
     dmabuf = _dmabuf()
     with open("/dev/null", "rb") as null:
         request = bind_request(cfg.ifindex, null.fileno(), cfg.queues)
-        _refuse(cfg, request, dmabuf, errno.EINVAL, says=["dma-buf"])
+        _refuse(cfg, request, dmabuf, errno.EINVAL, rust_attr=".fd",
+                says=["dma-buf"])
 
 
 @leaves_nothing
@@ -235,16 +239,35 @@ def page_size_unsupported(cfg):
     """EOPNOTSUPP where the driver cannot choose its buffers' size."""
     if "driver: gve" not in ethtool(f"-i {cfg.ifname}").stdout:
         raise KsftSkipEx("only known to be unsupported on gve")
-    dmabuf = Udmabuf(2 << 20)
-    defer(dmabuf.close)
-    request = bind_request(cfg.ifindex, dmabuf.fd, cfg.queues)
-    request["rx-page-size"] = 16384
-    error = try_bind(request)
-    ksft_not_none(error)
-    # a buffer of single pages fails earlier, on the alignment of an entry
-    ksft_in(error.error, (errno.EOPNOTSUPP, errno.EINVAL), str(error))
-    if cfg.is_rust:
-        ksft_true(error.nl_msg.extack.get("msg"))
+    load()
+    # of single pages, as udmabuf makes them, bigger niovs cannot be cut
+    buffer = ExporterBuffer([64])
+    defer(buffer.forget)
+    request = bind_request(cfg.ifindex, buffer.fd, cfg.queues)
+    request["rx-page-size"] = 4 * os.sysconf("SC_PAGE_SIZE")
+    _refuse(cfg, request, buffer, errno.EOPNOTSUPP,
+            rust_attr=".rx-page-size", says=["rx-page-size"])
+
+
+@ksft_variants([KsftNamedVariant("stop", "DESTROY_RX_QUEUE"),
+                KsftNamedVariant("start", "CREATE_RX_QUEUE")])
+@leaves_nothing
+def device_fails(cfg, command):
+    """The device refuses to restart the queue: the message says which."""
+    if not cfg.is_rust:
+        # patches/fixes/ has the remedy, which the build in C goes without
+        raise KsftSkipEx("gve of the base leaves the NIC dead (defect 17)")
+    dmabuf = _dmabuf()
+    queue = cfg.queues[0]
+    Faults().set(f"admin-fail=port={LOCAL},opcode={command},count=1")
+    error = try_bind(bind_request(cfg.ifindex, dmabuf.fd, [queue]))
+    ksft_not_none(error, "the bind should have failed")
+    extack = error.nl_msg.extack or {}
+    ksft_true(extack.get("msg"), f"a refusal must say why: {error}")
+    ksft_eq(extack.get("bad-attr"), ".queues.id", str(error))
+    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
+    # the driver resets the device
+    cfg.wait_carrier()
 
 
 @leaves_nothing
@@ -254,7 +277,7 @@ def header_split_off(cfg):
     cfg.set_split(False)
     back_on = defer(cfg.set_split, True)
     request = bind_request(cfg.ifindex, dmabuf.fd, cfg.queues)
-    expect_refused(cfg, try_bind(request), errno.EINVAL,
+    expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".ifindex",
                    says=["tcp-data-split"])
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     back_on.exec()
@@ -275,7 +298,8 @@ def hds_threshold(cfg):
     back = defer(cfg.ethnl.rings_set, {**header, "hds-thresh": old})
     dmabuf = _dmabuf()
     request = bind_request(cfg.ifindex, dmabuf.fd, cfg.queues)
-    expect_refused(cfg, try_bind(request), errno.EINVAL, says=["hds-thresh"])
+    expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".ifindex",
+                   says=["hds-thresh"])
     back.exec()
     _check_good_bind(cfg, dmabuf)
 
@@ -289,51 +313,13 @@ def bound_twice(cfg):
     defer(binding.close)
     # the other queues are restarted first and have to be restarted back
     request = bind_request(cfg.ifindex, second.fd, cfg.queues)
-    expect_refused(cfg, try_bind(request), errno.EEXIST, says=[str(taken)])
+    expect_refused(cfg, try_bind(request), errno.EEXIST,
+                   rust_attr=".queues.id", says=[str(taken)])
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {taken: binding.id})
     wait_for(lambda: not dmabufs().get(second.inode), 10)
     ksft_eq(dmabufs().get(second.inode), [])
     binding.close()
     _check_good_bind(cfg, second)
-
-
-def _bind_without_privilege(request):
-    """The errno that a child without CAP_NET_ADMIN gets."""
-    # Made before the drop, for the specs need not be readable by others. What
-    # counts is who sends, not only who opened the socket.
-    netdev = NetdevFamily()
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        result = 255
-        try:
-            os.seteuid(65534)
-            try:
-                netdev.bind_rx(request)
-                result = 0
-            except NlError as error:
-                result = error.error
-        except BaseException:                 # pylint: disable=W0718
-            traceback.print_exc()
-        finally:
-            os.write(write_end, bytes([min(result, 255)]))
-            os._exit(0)
-    netdev.sock.close()
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        result = pipe.read(1)
-    os.waitpid(child, 0)
-    return result[0] if result else None
-
-
-@leaves_nothing
-def no_capability(cfg):
-    """EPERM without CAP_NET_ADMIN."""
-    dmabuf = _dmabuf()
-    request = bind_request(cfg.ifindex, dmabuf.fd, cfg.queues)
-    ksft_eq(_bind_without_privilege(request), errno.EPERM)
-    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
-    _check_good_bind(cfg, dmabuf)
 
 
 @leaves_nothing
@@ -353,37 +339,11 @@ def bind_tx(cfg):
 
 
 @leaves_nothing
-def split_is_kept_on(cfg):
-    """Header split cannot be turned off under a binding."""
-    dmabuf = _dmabuf()
-    _check_good_bind(cfg, dmabuf)
-    try:
-        cfg.set_split(False)
-        ksft_true(False, "header split was turned off under a binding")
-        cfg.set_split(True)
-    except NlError as error:
-        ksft_pr(f"refused as it should be: {error}")
-    ksft_eq(cfg.rings()["tcp-data-split"], "enabled")
-
-
-@leaves_nothing
-def bound_queue_is_kept(cfg):
-    """A bound queue cannot be removed."""
-    dmabuf = _dmabuf()
-    _check_good_bind(cfg, dmabuf)
-    channels = cfg.ethnl.channels_get({"header": {"dev-index": cfg.ifindex}})
-    kind = "rx" if channels.get("rx-count") else "combined"
-    done = cmd(f"ethtool -L {cfg.ifname} {kind} {cfg.queues[0]}", fail=False)
-    ksft_true(done.ret != 0, "a bound queue was removed")
-    ksft_eq(cfg.rx_queues(), cfg.num_queues)
-
-
-@leaves_nothing
 def bind_loop(cfg):
-    """Fifty bindings one after the other; ids are not reused at once."""
+    """Twenty bindings one after the other; ids are not reused at once."""
     dmabuf = _dmabuf()
     ids = []
-    for _ in range(50):
+    for _ in range(20):
         binding = Binding(cfg.ifindex, dmabuf.fd, cfg.queues)
         ids.append(binding.id)
         binding.close()
@@ -410,13 +370,11 @@ CASES = [
     page_size_not_power_of_two,
     page_size_too_small,
     page_size_unsupported,
+    device_fails,
     header_split_off,
     hds_threshold,
     bound_twice,
-    no_capability,
     bind_tx,
-    split_is_kept_on,
-    bound_queue_is_kept,
     bind_loop,
 ]
 
