@@ -175,7 +175,7 @@ class Endless(threading.Thread):
 @leaves_nothing
 def moved_while_it_runs(cfg, ipver):
     """
-    Ten moves under load: packets of both queues are under way at once, may
+    Six moves under load: packets of both queues are under way at once, may
     overtake each other, and still come in order and apart.
     """
     turns = Turns(cfg, ipver)
@@ -193,7 +193,7 @@ def moved_while_it_runs(cfg, ipver):
         last = where
         receiver.release()
 
-    for _ in range(10):
+    for _ in range(6):
         kind = "dmabuf" if turns.bound else "plain"
         goal = receiver.kinds[kind] + 150000
         while receiver.kinds[kind] < goal:
@@ -203,7 +203,7 @@ def moved_while_it_runs(cfg, ipver):
     while endless.is_alive() or receiver.position < endless.sent:
         receive()
     ksft_pr(f"{receiver.kinds}, {changes} changes in {messages} messages")
-    ksft_ge(changes, 9)
+    ksft_ge(changes, 5)
 
 
 @ksft_variants([KsftNamedVariant("in_host_memory", True),
