@@ -23,8 +23,8 @@ import struct
 import termios
 import time
 
-from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver, defer,
-                    ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_pr,
+from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver, cmd,
+                    defer, ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_pr,
                     ksft_run, ksft_true, ksft_variants, leaves_nothing,
                     os_error, pattern, run_in_env, send, wait_for)
 from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
@@ -330,8 +330,9 @@ def _beyond(cfg):
     """
     if not cfg.remote_ifname:
         raise KsftSkipEx("the remote end's interface is not known")
-    ip(f"netns add {BEYOND}")
-    defer(ip, f"netns del {BEYOND}")
+    # slow where everything is emulated
+    cmd(f"ip netns add {BEYOND}", timeout=120)
+    defer(cmd, f"ip netns del {BEYOND}", timeout=120)
     ip(f"link add link {cfg.remote_ifname} name {BEYOND} netns {BEYOND} "
        "type ipvlan mode l2", ns=cfg.remote_ns)
     ip("link set dev lo up", ns=BEYOND)
@@ -392,6 +393,28 @@ def hairpin(cfg):
     binding.close()
     receiver.receive_all(SIZE)
     ksft_eq(receiver.kinds["plain"], SIZE)
+
+
+# --- a NIC that does not keep its word -------------------------------------
+
+@leaves_nothing
+@base_fails("panics on a packet whose header the NIC left in the buffer "
+            "(defect 3)")
+def header_lost(cfg):
+    """
+    The NIC says that it has split a packet, and has put all of it into the
+    dma-buf. Nobody can say whose packet it is: dropped, and sent again.
+    """
+    receiver, sender, _ = cfg.stream("4", queue=cfg.queues[0])
+    fault = cfg.faults(f"header-lost=port=0,queue={cfg.queues[0]},count=2")
+    try:
+        fault.__enter__()
+    except RuntimeError as error:
+        raise KsftSkipEx(f"a NIC that cannot do it: {error}") from error
+    defer(fault.__exit__, None, None, None)
+    send(sender, 0, 20000).finish()
+    receiver.receive_all(20000)
+    ksft_eq(receiver.kinds["dmabuf"], 20000)
 
 
 # --- others who look -------------------------------------------------------
@@ -485,6 +508,7 @@ CASES = [
     sockmap_pass,
     sockmap_redirect,
     hairpin,
+    header_lost,
     packet_socket,
     zerocopy_receive,
     ktls,
