@@ -62,11 +62,8 @@ class PeerRunner:
 
     def _argv(self, test, program):
         without = [word for case in test.omit for word in ("-T", case)]
-        interpreter = {".py": ["python3"], ".sh": ["bash"]}.get(program.suffix, [])
-        if test.combined:
-            interpreter += [str(_COMBINED)]
-        name = program.name if interpreter else f"./{program.name}"
-        return [*interpreter, name, *test.arguments, *without]
+        start = ["python3", str(_COMBINED)] if test.combined else []
+        return [*start, f"./{program.name}", *test.arguments, *without]
 
     def _environment(self, test):
         nic = {**endpoints(), "LOCAL_PREFIX_V6": _PREFIX_V6} if test.nic else {}
