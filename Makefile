@@ -14,7 +14,7 @@ RUN_KNOBS = $(if $(BYTES),--bytes $(BYTES)) $(if $(FLOWS),--flows $(FLOWS)) \
 	$(if $(QUEUES),--queues $(QUEUES)) $(if $(MTU),--mtu $(MTU)) \
 	$(if $(IMPL),--impl $(IMPL))
 
-.PHONY: help run test tree series kernel programs selftests shell clean distclean bootstrap
+.PHONY: help run test peer tree series kernel programs selftests shell clean distclean bootstrap
 
 help: ## list the targets and knobs
 	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, 
 
 test: bootstrap ## run all checks and tests; with IMPL= our kselftests on that implementation
 	@$(VM) test $(if $(IMPL),--impl $(IMPL))
+
+peer: bootstrap ## run the base's own tests on C and on Rust, and compare (a stage of test)
+	@$(VM) peer
 
 tree: bootstrap ## sync the kernel tree: base, patches, our files
 	@$(VM) tree
