@@ -10,8 +10,8 @@ on ordinary memory, the NIC must go on, and the kernel has no reason to warn.
 import os
 import time
 
-from lib.py import (Binding, KsftSkipEx, NlError, Receiver, Udmabuf,
-                    bound_queues, defer, dmabufs, ethtool, ip, ksft_eq, ksft_exit,
+from lib.py import (Binding, KsftSkipEx, NetdevFamily, NlError, Receiver,
+                    Udmabuf, bound_queues, defer, dmabufs, ethtool, ip, ksft_eq, ksft_exit,
                     ksft_ge, ksft_pr, ksft_run, ksft_true, ksft_variants,
                     KsftNamedVariant, leaves_nothing, page_pools,
                     run_in_env, send, try_bind, bind_request, wait_for)
@@ -100,19 +100,20 @@ class _NoMemory:
 
     def __init__(self, nth):
         self._nth = nth
+        self._fd = None
         self.failed = False
 
     def __enter__(self):
-        with open("/proc/thread-self/fail-nth", "w", encoding="ascii") as file:
-            file.write(str(self._nth))
+        # open all the time: to open it again would count, and might fail
+        self._fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
+        os.write(self._fd, str(self._nth).encode())
         return self
 
     def __exit__(self, *_):
-        with open("/proc/thread-self/fail-nth", "r+", encoding="ascii") as file:
-            # what is left of the count; 0 if it was reached
-            self.failed = file.read().strip() == "0"
-            file.seek(0)
-            file.write("0")
+        # what is left of the count; 0 if it was reached
+        self.failed = int(os.pread(self._fd, 16, 0)) == 0
+        os.pwrite(self._fd, b"0", 0)
+        os.close(self._fd)
 
 
 def _prepare_failslab():
@@ -162,12 +163,14 @@ def no_memory_to_bind(cfg):
     for nth in (1, 3, 5, 7, 9, 12, 16, 25, 40, 60):
         dmabuf = Udmabuf(1 << 20)
         request = bind_request(cfg.ifindex, dmabuf.fd, cfg.queues)
+        netdev = NetdevFamily()
+        netdev.sock.settimeout(60)
         with _NoMemory(nth):
             try:
-                error = try_bind(request)
-            except (OSError, MemoryError, NlError) as failed:
-                error = failed
-        refused += error is not None
+                netdev.bind_rx(request)
+            except (OSError, MemoryError, NlError):
+                refused += 1
+        netdev.sock.close()
         inode = dmabuf.inode
         dmabuf.close()
         _check_gone(cfg, inode)
