@@ -12,7 +12,6 @@ no debugfs: there the tool says so, and shows what netlink knows.
 import json
 import os
 import pty
-import re
 import select
 import shutil
 import signal
@@ -25,7 +24,7 @@ import zlib
 from pathlib import Path
 
 from lib.py import (KsftNamedVariant, KsftSkipEx, MIB, NetNSEnter, Sender,
-                    bound_queues, cmd, defer, ethtool, holding, ip, ksft_eq,
+                    bound_queues, cmd, defer, ethtool, holding, ksft_eq,
                     ksft_exit, ksft_ge, ksft_gt, ksft_in, ksft_not_in,
                     ksft_not_none, ksft_run, ksft_true, ksft_variants,
                     leaves_nothing, pattern, run_in_env, send, wait_for)
@@ -91,6 +90,11 @@ def listed(binding_id, **kwargs):
 def source(found, name):
     """What an object says of one of its sources."""
     return next(s for s in found["sources"] if s["name"] == name)
+
+
+def _address(sock):
+    """This end of an IPv4 socket, as the tool writes it."""
+    return "%s:%s" % sock.getsockname()
 
 
 class Program:
@@ -227,8 +231,8 @@ def show_holder(cfg):
     ksft_eq(holder["tokens"], len(receiver.tokens))
     ksft_eq([(p["pid"], p["fd"]) for p in holder["processes"]],
             [(os.getpid(), receiver.sock.fileno())])
-    ksft_eq(holder["local"], "%s:%s" % receiver.sock.getsockname()[:2])
-    ksft_eq(holder["remote"], "%s:%s" % sender.getsockname()[:2])
+    ksft_eq(holder["local"], _address(receiver.sock))
+    ksft_eq(holder["remote"], _address(sender))
     ksft_eq(holder["tcp_state"], "ESTABLISHED")
     ksft_eq(source(found, "proc")["complete"], True)
     ksft_in(f"[{os.getpid()}]", text)
@@ -311,9 +315,12 @@ def watch_terminal(cfg):
     _, binding = cfg.bind(4 * MIB)
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ["TERM"] = "xterm"
-        termios.tcsetwinsize(0, (24, 160))
-        os.execv(DEVMEM, [str(DEVMEM), "watch", "-n", "0.2"])
+        try:
+            os.environ["TERM"] = "xterm"
+            termios.tcsetwinsize(0, (24, 160))
+            os.execv(DEVMEM, [str(DEVMEM), "watch", "-n", "0.2"])
+        finally:
+            os._exit(127)
     defer(os.close, terminal)
     text = ""
 
@@ -599,8 +606,7 @@ def _async(cfg, size, delay, connections):
         sock.connect((cfg.addr_v["4"], ready["port"]))
         # each stream is another part of the pattern
         start = number * (64 << 20)
-        name = "%s:%s" % sock.getsockname()
-        senders[name] = (sock, start, Sender(sock, start, size))
+        senders[_address(sock)] = (sock, start, Sender(sock, start, size))
     for sock, _, thread in senders.values():
         thread.finish(PATIENCE)
         sock.shutdown(socket.SHUT_WR)
@@ -624,7 +630,7 @@ def async_streams(cfg):
     results = _async(cfg, 4 * MIB, 0, 3)
     # tokens go back in batches, not one by one
     ksft_gt(sum(r["frags"] for r in results),
-            4 * sum(r["release_calls"] for r in results))
+            2 * sum(r["release_calls"] for r in results))
 
 
 @leaves_nothing
