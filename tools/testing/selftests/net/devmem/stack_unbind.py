@@ -10,11 +10,12 @@ on ordinary memory, the NIC must go on, and the kernel has no reason to warn.
 import os
 import time
 
-from lib.py import (Binding, KsftSkipEx, NetdevFamily, NlError, Receiver,
-                    Udmabuf, bound_queues, defer, dmabufs, ethtool, ip, ksft_eq, ksft_exit,
-                    ksft_ge, ksft_pr, ksft_run, ksft_true, ksft_variants,
-                    KsftNamedVariant, leaves_nothing, page_pools,
-                    run_in_env, send, try_bind, bind_request, wait_for)
+from lib.py import (Binding, KsftNamedVariant, KsftSkipEx, NetdevFamily,
+                    NlError, Receiver, Udmabuf, bind_request, bound_queues,
+                    defer, dmabufs, ethtool, ip, ksft_eq, ksft_exit, ksft_ge,
+                    ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, page_pools, run_in_env, send, try_bind,
+                    wait_for)
 
 FAILSLAB = "/sys/kernel/debug/failslab"
 SIZE = 5000
