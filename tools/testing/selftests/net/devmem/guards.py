@@ -102,10 +102,13 @@ def bound_queue_is_kept(cfg):
 
 @leaves_nothing
 def unbound_queue_may_go(cfg):
-    """Queues above the bound ones may be removed."""
-    queue = cfg.queues[0]
+    """
+    Queues above the bound ones may be removed; the core of 7.3 keeps the next
+    one as well.
+    """
+    queue = cfg.num_queues - 3
     dmabuf, binding = cfg.bind(BUF_SIZE, [queue])
-    cfg.ethnl.channels_set({**_header(cfg), "rx-count": queue + 1})
+    cfg.ethnl.channels_set({**_header(cfg), "rx-count": cfg.num_queues - 1})
     back = defer(cfg.ethnl.channels_set,
                  {**_header(cfg), "rx-count": cfg.num_queues})
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: binding.id})

@@ -10,7 +10,9 @@ when the netkit device or the NIC goes away.
 
 import errno
 import os
+import socket
 import threading
+from types import SimpleNamespace
 
 from lib.py import (Binding, KsftSkipEx, NetNS, Nic, NlError, Receiver,
                     Udmabuf, bind_request, bound_queues, defer, dmabufs,
@@ -22,6 +24,8 @@ from lib.py.netkit import HOST, Netkit
 
 BUF_SIZE = 4 << 20
 CHUNK = 64 << 10
+# seconds; page pools and network namespaces end in work of the kernel's own
+DEADLINE = 60
 
 
 def _dmabuf():
@@ -78,7 +82,7 @@ def _queue(cfg, queue):
 
 
 def _released(dmabuf):
-    return wait_for(lambda: not dmabufs().get(dmabuf.inode), 20)
+    return wait_for(lambda: not dmabufs().get(dmabuf.inode), DEADLINE)
 
 
 def _try(netkit, queues, fd):
@@ -292,7 +296,8 @@ def netkit_deleted_under_traffic(cfg):
     deleted.join()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     receiver.sock.close()
-    sender.close()
+    # wakes the thread that sends
+    sender.shutdown(socket.SHUT_RDWR)
     binding.close()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
     _queue_is_free(cfg, queue)
@@ -315,7 +320,7 @@ def netns_deleted(cfg):
     receiver.release()
     receiver.sock.close()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
-    ksft_true(wait_for(lambda: not netkit.exists(), 20),
+    ksft_true(wait_for(lambda: not netkit.exists(), DEADLINE),
               "the netkit device is still there")
     _queue_is_free(cfg, queue)
 
@@ -348,11 +353,12 @@ def user_netns(cfg):
         ident = int(pipe.read(16) or 0)
     ksft_true(ident, "the child could not bind")
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: ident})
-    binding = type("Elsewhere", (), {"id": ident})
+    binding = SimpleNamespace(id=ident)
     receiver, sender = _stream(netkit, queue, dmabuf, binding)
     _transfer(receiver, sender)
     stop.exec()
-    ksft_true(wait_for(lambda: not bound_queues(cfg.netdev, cfg.ifindex), 10),
+    ksft_true(wait_for(lambda: not bound_queues(cfg.netdev, cfg.ifindex),
+                       DEADLINE),
               "still bound after its maker's end")
 
 
