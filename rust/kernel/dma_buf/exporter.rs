@@ -409,3 +409,71 @@ fn from_raw_direction(raw: bindings::dma_data_direction) -> DataDirection {
         _ => DataDirection::Bidirectional,
     }
 }
+
+#[cfg(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST)]
+#[kunit_tests(net_devmem_dma_buf_exporter)]
+mod tests {
+    use super::*;
+    use crate::{
+        dma_buf::{pages::PageRun, table::Segment},
+        sync::atomic::{Atomic, Relaxed},
+    };
+
+    struct OnePage(PageRun);
+
+    impl Backing for OnePage {
+        fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+            [Segment::whole(&self.0)].into_iter()
+        }
+    }
+
+    /// Counts how often one of them is dropped.
+    struct Dropped {
+        memory: Arc<OnePage>,
+        count: Arc<Atomic<u32>>,
+    }
+
+    #[vtable]
+    impl Exporter for Dropped {
+        type Memory = OnePage;
+
+        const NAME: &'static CStr = c"dropped";
+
+        fn map(&self, request: &MapRequest<'_>) -> Result<KBox<DeviceTable<OnePage>>> {
+            request.map(self.memory.clone())
+        }
+    }
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.count.add(1, Relaxed);
+        }
+    }
+
+    fn exporter(count: &Arc<Atomic<u32>>) -> Result<Dropped> {
+        Ok(Dropped {
+            memory: Arc::new(OnePage(PageRun::new(1, GFP_KERNEL)?), GFP_KERNEL)?,
+            count: count.clone(),
+        })
+    }
+
+    #[test]
+    fn a_buffer_knows_its_size_and_exporter() -> Result {
+        let count = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let buf = DmaBuf::export(PAGE_SIZE, exporter(&count)?)?;
+        assert_eq!(buf.size(), PAGE_SIZE);
+        assert_eq!(buf.exporter_name().to_bytes(), b"dropped");
+        assert_eq!(count.load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn an_exporter_that_is_refused_is_dropped() -> Result {
+        let count = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        for size in [0, 1, PAGE_SIZE - 1, PAGE_SIZE + 8] {
+            assert!(DmaBuf::export(size, exporter(&count)?).is_err());
+        }
+        assert_eq!(count.load(Relaxed), 4);
+        Ok(())
+    }
+}

@@ -143,3 +143,53 @@ impl Drop for PageRun {
         }
     }
 }
+
+#[cfg(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST)]
+#[kunit_tests(net_devmem_dma_buf_pages)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_the_pages_that_were_asked_for() -> Result {
+        for count in [1, 2, 3, 5, 64, 100] {
+            let run = PageRun::new(count, GFP_KERNEL)?;
+            assert_eq!(run.count(), count);
+            assert_eq!(run.iter().count(), count);
+            assert!(run.page(count - 1).is_some());
+            assert!(run.page(count).is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn its_pages_are_adjacent() -> Result {
+        let run = PageRun::new(3, GFP_KERNEL)?;
+        let first = run.page(0).ok_or(EINVAL)?.as_ptr();
+        for (index, page) in run.iter().enumerate() {
+            assert_eq!(page.as_ptr(), first.wrapping_add(index));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_refused() {
+        for count in [0, PageRun::MAX + 1, usize::MAX] {
+            assert!(PageRun::new(count, GFP_KERNEL).is_err());
+        }
+    }
+
+    #[test]
+    fn words_are_counted_where_they_are() -> Result {
+        let run = PageRun::new(3, GFP_KERNEL)?;
+        run.fill(0..3, 1);
+        run.fill(1..2, 2);
+        assert_eq!(run.count_other(0..1, 1), 0);
+        assert_eq!(run.count_other(0..3, 1), PAGE_WORDS);
+        assert_eq!(run.count_other(1..2, 2), 0);
+        // what is outside of the run is left alone
+        run.fill(2..9, 3);
+        assert_eq!(run.count_other(0..9, 3), 2 * PAGE_WORDS);
+        assert_eq!(run.count_other(3..9, 3), 0);
+        Ok(())
+    }
+}

@@ -207,3 +207,57 @@ impl<B: Backing> Drop for DeviceTable<B> {
         unsafe { bindings::sg_free_table(&mut self.raw) };
     }
 }
+
+#[cfg(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST)]
+#[kunit_tests(net_devmem_dma_buf_table)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::{Atomic, Relaxed};
+
+    /// Says that it has one segment more, or fewer, each time that it is asked.
+    struct Fickle {
+        run: PageRun,
+        more: bool,
+        asked: Atomic<u32>,
+    }
+
+    impl Backing for Fickle {
+        fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+            let asked = self.asked.fetch_add(1, Relaxed);
+            let count = if self.more { 2 + asked } else { 2 - asked };
+            (0..count).map(|_| Segment::whole(&self.run))
+        }
+    }
+
+    #[test]
+    fn segments_stay_inside_of_their_run() -> Result {
+        let run = PageRun::new(2, GFP_KERNEL)?;
+        let size = 2 * PAGE_SIZE as u32;
+        for (offset, len) in [(0, size), (0, 1), (size - 1, 1), (512, size - 512)] {
+            assert!(Segment::new(&run, offset, len).is_ok());
+        }
+        for (offset, len) in [
+            (0, 0),
+            (0, size + 1),
+            (size, 1),
+            (1, size),
+            (u32::MAX, u32::MAX),
+        ] {
+            assert!(Segment::new(&run, offset, len).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_backing_that_changes_its_mind_does_no_harm() -> Result {
+        for (more, works) in [(true, true), (false, false)] {
+            let fickle = Fickle {
+                run: PageRun::new(1, GFP_KERNEL)?,
+                more,
+                asked: Atomic::new(0),
+            };
+            assert_eq!(Unmapped::new(&fickle).is_ok(), works);
+        }
+        Ok(())
+    }
+}
