@@ -131,11 +131,15 @@ def misaligned(cfg, run, extra):
     """EINVAL for a run that is no multiple of niovs, and all is undone."""
     buffer = _buffer([4, 2, run, 4])
     request = bind_request(cfg.ifindex, buffer.fd, cfg.queues, **extra)
-    expect_refused(cfg, try_bind(request), errno.EINVAL,
+    expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".fd",
                    says=["not a multiple of", str(extra.get("rx-page-size",
                                                             PAGE))])
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     _check_over(buffer)
+
+
+# What the message says of it.
+REFUSAL = {"attach": "refuses", "map": "cannot map"}
 
 
 @ksft_variants([KsftNamedVariant(f"{step}_{errno.errorcode[number]}", step,
@@ -151,8 +155,8 @@ def refused(cfg, step, number):
     buffer.fail(step, number)
     request = bind_request(cfg.ifindex, buffer.fd, cfg.queues)
     for _ in range(2):
-        expect_refused(cfg, try_bind(request), number,
-                       says=["exporter", "DMA device", step])
+        expect_refused(cfg, try_bind(request), number, rust_attr=".fd",
+                       says=["exporter", "DMA device", REFUSAL[step]])
     counts = buffer.counts()
     attached = 0 if step == "attach" else 2
     ksft_eq(counts.attach_failed + counts.map_failed, 2)
