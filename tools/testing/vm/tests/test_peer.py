@@ -2,17 +2,21 @@
 """The base's tests: their verdicts in the guest, and C beside Rust."""
 
 import json
+import os
 import sys
 import tempfile
+import types
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "guest"))
 
-from guestlib import peerlist                        # noqa: E402
-from guestlib.peer import verdicts                   # noqa: E402
+from guestlib import peerlist, process               # noqa: E402
+from guestlib.peer import PeerRunner, verdicts       # noqa: E402
 from guestlib.tap import Tap                         # noqa: E402
-from vmlib import peer                               # noqa: E402
+from vmlib import paths, peer, report                # noqa: E402
+from vmlib.checks import peer as check               # noqa: E402
 
 
 def run(**tests):
@@ -52,6 +56,91 @@ class Verdicts(unittest.TestCase):
     def test_two_of_one_name(self):
         self.assertEqual([name for name, *_rest in self.verdicts("1..2\nok 1 a\nnot ok 2 a\n", 1)],
                          ["a", "a #2"])
+
+
+class Running(unittest.TestCase):
+    """Programs are run to their end, or as far as their time goes."""
+
+    def follow(self, script, timeout=20):
+        lines = []
+        status, late = process.follow(["sh", "-c", script], "/", dict(os.environ), timeout,
+                                      lines.append)
+        return [line.rstrip("\n") for line in lines], status, late
+
+    def test_to_the_end(self):
+        self.assertEqual(self.follow("echo a; echo b >&2; exit 4"), (["a", "b"], 4, False))
+
+    def test_out_of_time(self):
+        lines, status, late = self.follow("while :; do echo on; sleep 0.2; done", timeout=0.5)
+        self.assertTrue(lines and late)
+        self.assertEqual(status, -15)
+
+    def test_a_daemon_that_keeps_the_pipe_does_not_hold_it_up(self):
+        self.assertEqual(self.follow("sleep 1000 & echo a"), (["a"], 0, False))
+
+    def test_a_record(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            program = folder / "net/t.sh"
+            program.parent.mkdir()
+            program.write_text("#!/bin/sh\necho 1..1; echo ok 1 $0 $1; exit 0\n")
+            program.chmod(0o755)
+            log = types.SimpleNamespace(new_lines=list, complaints=lambda: ["WARNING: x"])
+            said = []
+            runner = PeerRunner(folder, folder, log, said.append)
+            record = runner.run(peerlist.PeerTest("net/t.sh", arguments=("-x",)))
+            self.assertEqual([(case["name"], case["outcome"]) for case in record["cases"]],
+                             [("./t.sh -x", "pass"), ("kernel log", "fail")])
+            self.assertIn("net/t.sh: 1 pass, 1 fail", said[0])
+            absent = runner.run(peerlist.PeerTest("net/none"))
+            self.assertEqual(absent["cases"][0]["outcome"], "skip")
+
+
+class Stage(unittest.TestCase):
+    """The stage of make test, with guests that are made up."""
+
+    def check(self, *boots):
+        """Run the stage; `boots` are (C, Rust) outcomes of one case, a boot each."""
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        top = Path(scratch.name)
+        (top / "results").mkdir()
+        outcomes = [outcome for pair in boots for outcome in pair]
+        booted = []
+
+        def run_guest(guest, _tick):
+            guest.results.mkdir(parents=True, exist_ok=True)
+            booted.append([str(word) for word in guest.commands[0][1]])
+            (guest.results / "peer.jsonl").write_text(json.dumps(
+                run(t={"a": (outcomes[len(booted) - 1], "")})["t"]) + "\n")
+            return types.SimpleNamespace(finished=True)
+
+        record = report.Report()
+        kernel = types.SimpleNamespace(tree=types.SimpleNamespace(where="/tree"))
+        images = {"c": top / "bzImage-c", "rust": top / "bzImage-rust"}
+        with mock.patch.object(check.boot, "run", run_guest), \
+                mock.patch.multiple(paths, REPO=top, BUILD=top, RESULTS=top / "results"), \
+                mock.patch.object(check.ui, "console", mock.MagicMock(is_terminal=False)):
+            check.check(record, images, kernel, "/selftests")
+        written = json.loads((top / "results/peer.json").read_text())
+        return record, written, booted
+
+    def test_same(self):
+        record, written, booted = self.check(("pass", "pass"))
+        self.assertEqual((record.count("fail"), record.count("pass")), (0, 1))
+        self.assertEqual(len(booted), 2)
+        self.assertTrue(written["cases"][0]["same"] and written["left_out"])
+
+    def test_a_difference_that_stays_fails(self):
+        record, written, booted = self.check(("pass", "fail"), ("pass", "fail"))
+        self.assertEqual(record.count("fail"), 1)
+        self.assertEqual([words[-2:] for words in booted[2:]], [["--only", "t"]] * 2)
+        self.assertFalse(written["cases"][0]["same"])
+
+    def test_a_difference_that_goes_is_told(self):
+        record, written, _booted = self.check(("fail", "pass"), ("pass", "pass"))
+        self.assertEqual(record.count("fail"), 0)
+        self.assertEqual(written["cases"][0]["first_run"], {"c": "fail", "rust": "pass"})
 
 
 class SideBySide(unittest.TestCase):

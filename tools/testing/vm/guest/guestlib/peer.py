@@ -33,6 +33,8 @@ class PeerRunner:
     def run(self, test):
         """Run one; returns its record, fit for JSON."""
         program = self._folder / test.path
+        if not program.is_file():
+            return self._record(test, 0, None, [Case("exit status", "skip", "it was not built")])
         tap = Tap()
         last = ""
         started = time.monotonic()
@@ -54,9 +56,13 @@ class PeerRunner:
         cases = verdicts(tap, status, late, last)
         if complaint:
             cases.append(Case("kernel log", "fail", complaint[0]))
-        seconds = time.monotonic() - started
-        self._say(f"{test.path}: {', '.join(f'{count} {outcome}' for outcome, count in counted(cases))}"
-                  f", {seconds:.0f} s")
+        return self._record(test, time.monotonic() - started, status, cases)
+
+    def _record(self, test, seconds, status, cases):
+        counts = Counter(case.outcome for case in cases)
+        told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("pass", "fail", "skip")
+                         if counts[outcome])
+        self._say(f"{test.path}: {told}, {seconds:.0f} s")
         return {"test": test.path, "seconds": round(seconds, 1), "status": status,
                 "cases": [asdict(case) for case in cases]}
 
@@ -95,9 +101,3 @@ def verdicts(tap, status, late, last):
         if seen[case.name] > 1:
             case.name += f" #{seen[case.name]}"
     return cases
-
-
-def counted(cases):
-    """(outcome, how many) of those that occur."""
-    counts = Counter(case.outcome for case in cases)
-    return [(outcome, counts[outcome]) for outcome in ("pass", "fail", "skip") if counts[outcome]]

@@ -54,6 +54,7 @@ def follow(argv, cwd, env, timeout, take):
 
 
 def _pump(child, lines):
-    for line in child.stdout:
-        lines.put(line)
+    with child.stdout:
+        for line in child.stdout:
+            lines.put(line)
     lines.put(None)
