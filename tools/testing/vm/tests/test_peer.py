@@ -158,6 +158,13 @@ class SideBySide(unittest.TestCase):
             ("t: a", "fail", "C: pass, Rust: fail; EIO"),
             ("t: c", "fail", "C: fail, Rust: pass; C: late; Rust: pass")])
 
+    def test_a_complaint_of_the_kernel_counts_against_rust_only(self):
+        clean, loud = run(t={"a": ("pass", "")}), run(t={
+            "a": ("pass", ""), "kernel log": ("fail", "WARNING: x")})
+        self.assertEqual(self.report(loud, clean), [
+            ("t", "pass", "the kernel complains on C only: WARNING: x")])
+        self.assertEqual(self.report(clean, loud)[0][:2], ("t: kernel log", "fail"))
+
     def test_a_test_that_one_kernel_did_not_reach_differs(self):
         found = peer.pairs(run(t={"a": ("pass", "")}), {})
         self.assertEqual(peer.differing(found), ["t"])

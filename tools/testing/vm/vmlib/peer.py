@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 ABSENT = "absent"   # this kernel's run has no such case
+# No verdict of the test's: guestlib adds it when the kernel complained. The base
+# may, where ours does not: its defects are mended for Rust only.
+KERNEL_LOG = "kernel log"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,11 @@ class Pair:
 
     @property
     def same(self):
-        return self.c == self.rust
+        return self.c == self.rust or self.only_c_complains
+
+    @property
+    def only_c_complains(self):
+        return self.case == KERNEL_LOG and self.rust == ABSENT
 
     @property
     def why(self):
@@ -79,8 +86,9 @@ def report(found):
         ran = [pair for pair in here if not pair.c == pair.rust == "skip"]
         different = [pair for pair in here if not pair.same]
         if ran and not different:
-            broken = [pair for pair in here if pair.c == "fail"]
-            yield test, "pass", "; ".join(f"fails on both: {pair.case}" for pair in broken)
+            yield test, "pass", "; ".join(
+                f"the kernel complains on C only: {pair.c_note}" if pair.only_c_complains
+                else f"fails on both: {pair.case}" for pair in here if pair.c == "fail")
         for pair in different:
             yield (f"{test}: {pair.case}", "fail",
                    f"C: {pair.c}, Rust: {pair.rust}; {pair.why}".removesuffix("; "))
