@@ -21,6 +21,7 @@ QUEUES = 3
 
 # for a moment, as ip-netns(8) wants a name
 _OURS = "dmours"
+_OURS_ID = 0
 _FORWARDING = "/proc/sys/net/ipv6/conf/all/forwarding"
 _PREFIX = "2001:db8:dead"
 _HOST_ADDR = f"{_PREFIX}::1"
@@ -43,6 +44,8 @@ class Netkit:
         self._cfg = cfg
         self.ns = UserNetNS() if user_ns else NetNS()
         defer(self.delete_ns)
+        # before the move below gives ours an id there by itself
+        self._name_our_netns()
         ip(f"link add {HOST} numrxqueues {QUEUES} type netkit mode l2 "
            f"forward peer forward name {GUEST} numrxqueues {QUEUES}")
         defer(self.delete)
@@ -50,10 +53,14 @@ class Netkit:
         self.host_ifindex = self._find(ip(f"link show dev {HOST}", json=True))
         self.ifindex = self._find(ip(f"link show dev {GUEST}", json=True,
                                      ns=self.ns))
-        # an id in GUEST's netns for ours, by which a lease names the NIC
+
+    def _name_our_netns(self):
+        """An id in GUEST's netns for ours, by which a lease names the NIC."""
         ip(f"netns attach {_OURS} {os.getpid()}")
-        ip(f"netns set {_OURS} 0", ns=self.ns)
-        ip(f"netns del {_OURS}")
+        try:
+            ip(f"netns set {_OURS} {_OURS_ID}", ns=self.ns)
+        finally:
+            ip(f"netns del {_OURS}")
 
     @staticmethod
     def _find(links):
@@ -69,7 +76,7 @@ class Netkit:
         with self.netdev() as netdev:
             return netdev.queue_create({
                 "ifindex": self.ifindex, "type": "rx",
-                "lease": {"ifindex": self._cfg.ifindex, "netns-id": 0,
+                "lease": {"ifindex": self._cfg.ifindex, "netns-id": _OURS_ID,
                           "queue": {"id": queue, "type": "rx"}}})["id"]
 
     def bind(self, fd, queues):
