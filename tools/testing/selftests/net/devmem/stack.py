@@ -34,6 +34,7 @@ SIZE = 5000
 # How long to look whether bytes that must not come do come. A retransmission
 # or two fit in.
 A_WHILE = 2
+SIOCATMARK = 0x8905
 
 
 def base_fails(how):
@@ -101,7 +102,7 @@ def urgent_data(cfg, ipver, inline):
     """
     receiver, signals = _urgent(cfg, ipver, inline)
     ksft_eq(os_error(receiver.sock.recv, 1, socket.MSG_OOB), errno.EINVAL)
-    mark = fcntl.ioctl(receiver.sock, 0x8905, struct.pack("i", 0))  # SIOCATMARK
+    mark = fcntl.ioctl(receiver.sock, SIOCATMARK, struct.pack("i", 0))
     ksft_eq(struct.unpack("i", mark)[0], 0)
     ksft_ge(len(signals), 1, "SIGURG")
     receiver.receive_all(6001)

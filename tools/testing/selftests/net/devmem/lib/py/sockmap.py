@@ -72,7 +72,7 @@ class Sockmap:
         self._attach(where, _mov(0, 1) + _EXIT)
 
     def verdict_redirect(self, slot, ingress, where=SK_SKB_VERDICT):
-        """Send everything on to the socket in @slot, or into its receive end."""
+        """Send all on to the socket in @slot, or into its receive end."""
         self._attach(
             where,
             _insn(0x18, 2, _PSEUDO_MAP_FD, imm=self.fd) + _insn(0) +
@@ -82,7 +82,8 @@ class Sockmap:
     def add(self, slot, sock):
         """Put a connected TCP socket into a slot."""
         key = ctypes.create_string_buffer(struct.pack("=I", slot), 4)
-        value = ctypes.create_string_buffer(struct.pack("=I", sock.fileno()), 4)
+        value = ctypes.create_string_buffer(struct.pack("=I", sock.fileno()),
+                                            4)
         _bpf(_MAP_UPDATE_ELEM, struct.pack(
             "=IIQQQ", self.fd, 0, ctypes.addressof(key),
             ctypes.addressof(value), 0))
