@@ -40,7 +40,7 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.verdicts("no tool\n", 4), [("exit status", "skip", "no tool")])
         self.assertEqual(self.verdicts("", 139), [("exit status", "fail", "exit status 139")])
         self.assertEqual(self.verdicts("", -15, "no end after 9 s"),
-                         [("exit status", "fail", "no end after 9 s")])
+                         [("end", "fail", "no end after 9 s")])
 
     def test_with_tap_its_cases_count(self):
         self.assertEqual(self.verdicts("1..2\nok 1 a\nok 2 b # SKIP no x\n"),
@@ -50,8 +50,8 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.verdicts("1..2\nok 1 a\n", 0)[-1],
                          ("plan", "fail", "2 planned, 1 ran"))
         self.assertEqual(self.verdicts("1..1\nok 1 a\n", 139)[-1][:2], ("exit status", "fail"))
-        self.assertEqual(self.verdicts("1..1\nok 1 a\n", -9, "no end after 9 s")[-1],
-                         ("end", "fail", "no end after 9 s"))
+        self.assertEqual(self.verdicts("1..3\nok 1 a\n", -9, "no end after 9 s"),
+                         [("end", "fail", "no end after 9 s")])
 
     def test_two_of_one_name(self):
         self.assertEqual([name for name, *_rest in self.verdicts("1..2\nok 1 a\nnot ok 2 a\n", 1)],

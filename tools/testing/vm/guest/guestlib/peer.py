@@ -80,17 +80,17 @@ def verdicts(tap, status, late, last):
     """The cases of a finished test; `late` says that it had to be stopped.
 
     A test without TAP is one case, whose verdict is its exit status; its
-    last line stands for the reason. Two cases of one name are told apart by
+    last line stands for the reason. One that had to be stopped has none but
+    that: how far it got is chance. Two cases of one name are told apart by
     their number.
     """
     cases = list(tap.cases)
-    if not cases:
+    if late:
+        cases = [Case("end", "fail", late)]
+    elif not cases:
         outcome = {0: "pass", SKIPPED: "skip"}.get(status, "fail")
         note = "" if outcome == "pass" else last or f"exit status {status}"
-        cases = [Case("exit status", "fail", late) if late else
-                 Case("exit status", outcome, note)]
-    elif late:
-        cases.append(Case("end", "fail", late))
+        cases = [Case("exit status", outcome, note)]
     elif tap.planned is not None and len(tap.cases) < tap.planned:
         cases.append(Case("plan", "fail", f"{tap.planned} planned, {len(tap.cases)} ran"))
     elif status not in (0, SKIPPED) and tap.count("fail") == 0:
