@@ -7,8 +7,12 @@ from .. import sandbox, tree
 from ..kernel import EXPORTER
 from ..errors import HarnessError
 
-# Not ours to decide: no MAINTAINERS entry, and the series is not sent yet.
-IGNORED = "FILE_PATH_CHANGES,MISSING_SIGN_OFF,EMAIL_SUBJECT"
+# Not ours to decide: no MAINTAINERS entry, and the series is not sent yet; the tree has no
+# history in which a Fixes tag could be looked up.
+IGNORED = "FILE_PATH_CHANGES,MISSING_SIGN_OFF,EMAIL_SUBJECT,UNKNOWN_COMMIT_ID"
+# How every TRACE_EVENT() of the kernel is laid out.
+IGNORED_IN_TRACE_EVENTS = f"{IGNORED},OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT"
+TRACE_EVENTS = "include/trace/events/"
 _COMPLAINT = re.compile(r"^(?P<name>.+?):\d*:? (?:ERROR|WARNING|CHECK):", re.M)
 
 
@@ -38,13 +42,16 @@ def checkpatch(report, kernel):
         kernel.tree.sync(stage)
         patches = tree.series(kernel.tree.repo)
         files = [name for name in sorted(tree.overlay(kernel.tree.repo)) if _checked(name)]
-        for log, arguments, names in (
-            ("checkpatch-patches", [str(patch) for patch in patches],
+        events = [name for name in files if name.startswith(TRACE_EVENTS)]
+        files = [name for name in files if name not in events]
+        for log, ignored, arguments, names in (
+            ("checkpatch-patches", IGNORED, [str(patch) for patch in patches],
              [str(patch) for patch in patches]),
-            ("checkpatch-files", ["-f", *files], files),
+            ("checkpatch-files", IGNORED, ["-f", *files], files),
+            ("checkpatch-events", IGNORED_IN_TRACE_EVENTS, ["-f", *events], events),
         ):
             if names:
-                found = complaints(_checkpatch(stage, kernel, log, arguments), names)
+                found = complaints(_checkpatch(stage, kernel, log, ignored, arguments), names)
                 for name in names:
                     report.add("checkpatch", name.rpartition("/patches/")[2],
                                "fail" if name in found else "pass",
@@ -63,11 +70,11 @@ def _checked(name):
     return name.endswith((".c", ".h", ".rs", ".rst")) or "Kconfig" in name
 
 
-def _checkpatch(stage, kernel, log, arguments):
+def _checkpatch(stage, kernel, log, ignored, arguments):
     """Its output, in which each complaint is a line."""
     line = sandbox.command(
         ["scripts/checkpatch.pl", "--strict", "--codespell", "--show-types", "--terse",
-         "--no-summary", "--no-signoff", f"--ignore={IGNORED}", *arguments],
+         "--no-summary", "--no-signoff", f"--ignore={ignored}", *arguments],
         cwd=kernel.tree.where, writable=(kernel.home,))
     try:
         path = stage.run(line, log=log, env=sandbox.environment())
