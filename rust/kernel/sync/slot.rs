@@ -52,8 +52,8 @@ impl<T: ForeignOwnable> Slot<T> {
         }
     }
 
-    /// Address that stands for the value inside ([`ForeignOwnable::into_foreign`]), zero if there is
-    /// none. The value may be gone at once: only good for comparison.
+    /// Address that stands for the value inside ([`ForeignOwnable::into_foreign`]), zero if there
+    /// is none. The value may be gone at once: only good for comparison.
     #[inline]
     pub fn addr(&self) -> usize {
         self.ptr.load(Acquire) as usize
