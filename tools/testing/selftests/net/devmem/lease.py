@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import threading
+import traceback
 from types import SimpleNamespace
 
 from lib.py import (Binding, KsftSkipEx, NetNS, Nic, NlError, Receiver,
@@ -68,8 +69,9 @@ def _transfer(receiver, sender, keep=0):
     ksft_eq(receiver.kinds["dmabuf"] - before["dmabuf"], CHUNK)
 
 
-def _queue_is_free(cfg, queue):
+def _queue_is_free(cfg, netkit, queue):
     """The NIC has its queue back, and it works with a binding of its own."""
+    netkit.no_redirect()
     ksft_not_in("lease", _queue(cfg, queue))
     dmabuf, binding = cfg.bind(BUF_SIZE, [queue])
     receiver, sender = cfg.connect("6", queue)
@@ -102,10 +104,11 @@ def transfer(cfg):
     ksft_eq(_queue(cfg, queue)["lease"]["ifindex"], netkit.ifindex)
     ksft_eq({pool["dmabuf"] for pool in page_pools(cfg.netdev, cfg.ifindex)},
             {binding.id})
+    receiver, sender = _stream(netkit, queue, dmabuf, binding)
+    # a device that is down reports no queues
     inside = netkit.netdev()
     defer(inside.close)
     ksft_eq(bound_queues(inside, netkit.ifindex), {virtual: binding.id})
-    receiver, sender = _stream(netkit, queue, dmabuf, binding)
     for _ in range(4):
         _transfer(receiver, sender)
     binding.close()
@@ -148,7 +151,7 @@ def two_leases(cfg):
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
     binding.close()
-    _queue_is_free(cfg, cfg.queues[1])
+    _queue_is_free(cfg, netkit, cfg.queues[1])
 
 
 @leaves_nothing
@@ -278,7 +281,7 @@ def netkit_deleted(cfg):
     receiver.release()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
     binding.close()
-    _queue_is_free(cfg, queue)
+    _queue_is_free(cfg, netkit, queue)
 
 
 @leaves_nothing
@@ -291,7 +294,7 @@ def netkit_deleted_under_traffic(cfg):
     deleted = threading.Thread(target=netkit.delete)
     deleted.start()
     while receiver.readable(1) and deleted.is_alive():
-        receiver.receive(flags=0)
+        receiver.receive()
         receiver.release()
     deleted.join()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
@@ -300,7 +303,7 @@ def netkit_deleted_under_traffic(cfg):
     sender.shutdown(socket.SHUT_RDWR)
     binding.close()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
-    _queue_is_free(cfg, queue)
+    _queue_is_free(cfg, netkit, queue)
 
 
 @leaves_nothing
@@ -319,10 +322,11 @@ def netns_deleted(cfg):
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     receiver.release()
     receiver.sock.close()
+    sender.close()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
     ksft_true(wait_for(lambda: not netkit.exists(), DEADLINE),
               "the netkit device is still there")
-    _queue_is_free(cfg, queue)
+    _queue_is_free(cfg, netkit, queue)
 
 
 @leaves_nothing
@@ -343,6 +347,8 @@ def user_netns(cfg):
             binding = Binding(netkit.ifindex, dmabuf.fd, [virtual])
             os.write(tell, str(binding.id).encode())
             os.read(asked, 1)
+        except BaseException:                 # pylint: disable=W0718
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(tell)
@@ -367,11 +373,12 @@ def nic_moves(cfg):
     """The NIC moves to another netns and back, down and up on the way."""
     netkit, queue, _, dmabuf, binding = _bound(cfg)
     nic = Nic(cfg)
+    back = defer(nic.restore)
     with NetNS() as other:
         ip(f"link set dev {cfg.ifname} netns {other.name}")
         ksft_true(dmabufs().get(dmabuf.inode), "unbound by the move")
-        nic.fetch(f"ip netns exec {other.name} ")
-    nic.set_up()
+        ip(f"link set dev {cfg.ifname} netns {os.getpid()}", ns=other)
+    back.exec()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: binding.id})
     receiver, sender = _stream(netkit, queue, dmabuf, binding)
     _transfer(receiver, sender)
@@ -385,10 +392,10 @@ def nic_netns_deleted(cfg):
     """
     netkit, queue, _, dmabuf, binding = _bound(cfg)
     nic = Nic(cfg)
-    other = NetNS()
-    ip(f"link set dev {cfg.ifname} netns {other.name}")
-    other.__del__()
-    nic.restore()
+    back = defer(nic.restore)
+    with NetNS() as other:
+        ip(f"link set dev {cfg.ifname} netns {other.name}")
+    back.exec()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: binding.id})
     receiver, sender = _stream(netkit, queue, dmabuf, binding)
     _transfer(receiver, sender)
@@ -418,7 +425,7 @@ def nic_unbound(cfg):
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
     binding.close()
     back.exec()
-    _queue_is_free(cfg, queue)
+    _queue_is_free(cfg, netkit, queue)
 
 
 @leaves_nothing
@@ -435,7 +442,7 @@ def netkit_deleted_while_down(cfg):
     back.exec()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     binding.close()
-    _queue_is_free(cfg, queue)
+    _queue_is_free(cfg, netkit, queue)
 
 
 CASES = [

@@ -42,6 +42,7 @@ class Netkit:
 
     def __init__(self, cfg, user_ns=False):
         self._cfg = cfg
+        self._redirect = None
         self.ns = UserNetNS() if user_ns else NetNS()
         defer(self.delete_ns)
         # before the move below gives ours an id there by itself
@@ -110,7 +111,13 @@ class Netkit:
     def redirect(self, queue):
         """Let what arrives on a queue of the NIC go to GUEST."""
         link = redirect_queue(self._cfg.ifindex, queue, self.host_ifindex)
-        defer(os.close, link)
+        self._redirect = defer(os.close, link)
+
+    def no_redirect(self):
+        """Let it stay with the NIC again."""
+        if self._redirect is not None:
+            self._redirect.exec()
+            self._redirect = None
 
     def connect(self, queue):
         """
