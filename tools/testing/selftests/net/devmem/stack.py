@@ -411,7 +411,8 @@ def header_lost(cfg):
     try:
         fault.__enter__()
     except RuntimeError as error:
-        raise KsftSkipEx(f"a NIC that cannot do it: {error}") from error
+        reason = str(error).split(";", maxsplit=1)[0]
+        raise KsftSkipEx(f"a NIC that cannot do it: {reason}") from error
     defer(fault.__exit__, None, None, None)
     send(sender, 0, 20000).finish()
     receiver.receive_all(20000)
@@ -467,16 +468,16 @@ def _zerocopy_receive(sock, size):
 def zerocopy_receive(cfg):
     """TCP_ZEROCOPY_RECEIVE maps nothing and takes nothing."""
     receiver, sender, _ = cfg.stream("6")
-    send(sender, 0, 65536).finish()
-    receiver.wait_queued(65536)
+    send(sender, 0, 20480).finish()
+    receiver.wait_queued(20480)
     try:
-        mapped, hint = _zerocopy_receive(receiver.sock, 65536)
+        mapped, hint = _zerocopy_receive(receiver.sock, 20480)
         ksft_eq(mapped, 0)
         ksft_pr(f"{hint} bytes to be received otherwise")
     except OSError as error:
         ksft_pr(f"refused: {error}")
-    receiver.receive_all(65536)
-    ksft_eq(receiver.kinds["dmabuf"], 65536)
+    receiver.receive_all(20480)
+    ksft_eq(receiver.kinds["dmabuf"], 20480)
 
 
 @leaves_nothing

@@ -112,8 +112,8 @@ class _NoMemory:
 
     def __exit__(self, *_):
         # what is left of the count; 0 if it was reached
-        self.failed = int(os.pread(self._fd, 16, 0)) == 0
-        os.pwrite(self._fd, b"0", 0)
+        self.failed = int(os.read(self._fd, 16)) == 0
+        os.write(self._fd, b"0")
         os.close(self._fd)
 
 
@@ -123,14 +123,13 @@ def _prepare_failslab():
         raise KsftSkipEx("CONFIG_FAILSLAB is off")
     for knob, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
         path = f"{FAILSLAB}/{knob}"
-        with open(path, "r+", encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             old = file.read().strip()
-            file.seek(0)
-            file.write(value)
-        defer(_restore, path, old)
+        _write(path, value)
+        defer(_write, path, old)
 
 
-def _restore(path, value):
+def _write(path, value):
     with open(path, "w", encoding="ascii") as file:
         file.write(value)
 
