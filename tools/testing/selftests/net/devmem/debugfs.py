@@ -97,7 +97,7 @@ def received(cfg):
     ksft_in(holders(bound.id)[inode][1] - held[inode][1], (2, 3, 4, 5))
     # another packet does not make the oldest younger
     send(sender, SENT, SENT).finish()
-    receiver.receive_all(SENT, keep=1 << 30)
+    receiver.receive_all(2 * SENT, keep=1 << 30)
     tokens, age = holders(bound.id)[inode]
     ksft_eq(tokens, len(receiver.tokens))
     ksft_ge(age, 2)
