@@ -105,6 +105,15 @@ pub struct Link {
     pub xdp: Option<XdpMode>,
 }
 
+/// `ETHTOOL_MSG_*_GET` of the kernel's header: commands and replies of this
+/// family are numbered apart, which the bindings (0.3.5) do not know.
+mod command {
+    pub const FEATURES: u8 = 11;
+    pub const RINGS: u8 = 15;
+    pub const CHANNELS: u8 = 17;
+    pub const RSS: u8 = 38;
+}
+
 /// `IFF_UP`.
 const IFF_UP: u32 = 1 << 0;
 /// `IFF_LOWER_UP`.
@@ -133,6 +142,7 @@ impl Nic {
     /// no ring parameters.
     pub fn rings(&mut self) -> Result<Rings> {
         let mut request = Request::new().op_rings_get_do();
+        request.header_mut().cmd = command::RINGS;
         self.header(request.encode().nested_header());
         let answers = ask(&mut self.socket, "rings-get", &request, |rings| {
             Ok(Some(decode_rings(rings)))
@@ -146,6 +156,7 @@ impl Nic {
     /// As [`rings`](Self::rings).
     pub fn channels(&mut self) -> Result<Channels> {
         let mut request = Request::new().op_channels_get_do();
+        request.header_mut().cmd = command::CHANNELS;
         self.header(request.encode().nested_header());
         let answers = ask(&mut self.socket, "channels-get", &request, |channels| {
             Ok(Some(decode_channels(channels)))
@@ -159,6 +170,7 @@ impl Nic {
     /// As [`rings`](Self::rings).
     pub fn feature(&mut self, name: &str) -> Result<Feature> {
         let mut request = Request::new().op_features_get_do();
+        request.header_mut().cmd = command::FEATURES;
         self.header(request.encode().nested_header());
         let answers = ask(&mut self.socket, "features-get", &request, |features| {
             decode_feature(features, name).map(Some)
@@ -172,6 +184,7 @@ impl Nic {
     /// As [`rings`](Self::rings).
     pub fn rss(&mut self) -> Result<RssTable> {
         let mut request = Request::new().op_rss_get_do();
+        request.header_mut().cmd = command::RSS;
         self.header(request.encode().nested_header());
         let answers = ask(&mut self.socket, "rss-get", &request, |rss| {
             Ok(Some(decode_rss(rss)))
