@@ -5,8 +5,8 @@
 use std::result::Result as StdResult;
 
 use netlink_bindings::ethtool::{
-    IterableBitset, IterableChannels, IterableFeatures, IterableRings, IterableRss, PushHeader,
-    Request,
+    IterableBitset, IterableChannels, IterableFeatures, IterableRings, IterableRss,
+    OpChannelsGetDo, OpFeaturesGetDo, OpRingsGetDo, OpRssGetDo, PushHeader, Request,
 };
 use netlink_bindings::rt_link::{self, Ifinfomsg, IterableLinkAttrs};
 use netlink_bindings::traits::Pusher;
@@ -105,8 +105,10 @@ pub struct Link {
     pub xdp: Option<XdpMode>,
 }
 
-/// `ETHTOOL_MSG_*_GET` of the kernel's header: commands and replies of this
-/// family are numbered apart, which the bindings (0.3.5) do not know.
+/// `ETHTOOL_MSG_*_GET` in `linux/ethtool_netlink_generated.h`. Requests and
+/// replies of this family are numbered apart (the specification says
+/// `enum-model: directional`); the bindings (0.3.5) number them in one row, so
+/// that what they send as rings-get is another command.
 mod command {
     pub const FEATURES: u8 = 11;
     pub const RINGS: u8 = 15;
@@ -131,19 +133,13 @@ impl Nic {
         }
     }
 
-    fn header<Prev: Pusher>(&self, header: PushHeader<Prev>) -> Prev {
-        header.push_dev_index(self.ifindex).end_nested()
-    }
-
     /// `ethtool -g`.
     ///
     /// # Errors
     /// [`NetlinkError`](super::NetlinkError); `EOPNOTSUPP` if the driver has
     /// no ring parameters.
     pub fn rings(&mut self) -> Result<Rings> {
-        let mut request = Request::new().op_rings_get_do();
-        request.header_mut().cmd = command::RINGS;
-        self.header(request.encode().nested_header());
+        let request = rings_request(self.ifindex);
         let answers = ask(&mut self.socket, "rings-get", &request, |rings| {
             Ok(Some(decode_rings(rings)))
         })?;
@@ -155,9 +151,7 @@ impl Nic {
     /// # Errors
     /// As [`rings`](Self::rings).
     pub fn channels(&mut self) -> Result<Channels> {
-        let mut request = Request::new().op_channels_get_do();
-        request.header_mut().cmd = command::CHANNELS;
-        self.header(request.encode().nested_header());
+        let request = channels_request(self.ifindex);
         let answers = ask(&mut self.socket, "channels-get", &request, |channels| {
             Ok(Some(decode_channels(channels)))
         })?;
@@ -169,9 +163,7 @@ impl Nic {
     /// # Errors
     /// As [`rings`](Self::rings).
     pub fn feature(&mut self, name: &str) -> Result<Feature> {
-        let mut request = Request::new().op_features_get_do();
-        request.header_mut().cmd = command::FEATURES;
-        self.header(request.encode().nested_header());
+        let request = features_request(self.ifindex);
         let answers = ask(&mut self.socket, "features-get", &request, |features| {
             decode_feature(features, name).map(Some)
         })?;
@@ -183,9 +175,7 @@ impl Nic {
     /// # Errors
     /// As [`rings`](Self::rings).
     pub fn rss(&mut self) -> Result<RssTable> {
-        let mut request = Request::new().op_rss_get_do();
-        request.header_mut().cmd = command::RSS;
-        self.header(request.encode().nested_header());
+        let request = rss_request(self.ifindex);
         let answers = ask(&mut self.socket, "rss-get", &request, |rss| {
             Ok(Some(decode_rss(rss)))
         })?;
@@ -206,6 +196,38 @@ impl Nic {
         let missing = || std::io::Error::from_raw_os_error(libc::ENODEV).into();
         answers.into_iter().next().ok_or_else(missing)
     }
+}
+
+fn header<Prev: Pusher>(header: PushHeader<Prev>, ifindex: u32) -> Prev {
+    header.push_dev_index(ifindex).end_nested()
+}
+
+fn rings_request(ifindex: u32) -> OpRingsGetDo<'static> {
+    let mut request = Request::new().op_rings_get_do();
+    request.header_mut().cmd = command::RINGS;
+    header(request.encode().nested_header(), ifindex);
+    request
+}
+
+fn channels_request(ifindex: u32) -> OpChannelsGetDo<'static> {
+    let mut request = Request::new().op_channels_get_do();
+    request.header_mut().cmd = command::CHANNELS;
+    header(request.encode().nested_header(), ifindex);
+    request
+}
+
+fn features_request(ifindex: u32) -> OpFeaturesGetDo<'static> {
+    let mut request = Request::new().op_features_get_do();
+    request.header_mut().cmd = command::FEATURES;
+    header(request.encode().nested_header(), ifindex);
+    request
+}
+
+fn rss_request(ifindex: u32) -> OpRssGetDo<'static> {
+    let mut request = Request::new().op_rss_get_do();
+    request.header_mut().cmd = command::RSS;
+    header(request.encode().nested_header(), ifindex);
+    request
 }
 
 fn decode_rings(rings: &IterableRings<'_>) -> Rings {
@@ -281,7 +303,6 @@ fn decode_link(header: &Ifinfomsg, link: &IterableLinkAttrs<'_>) -> StdResult<Li
 
 #[cfg(test)]
 mod tests {
-    use netlink_bindings::ethtool::{OpChannelsGetDo, OpFeaturesGetDo, OpRingsGetDo, OpRssGetDo};
     use netlink_bindings::rt_link::OpGetlinkDo;
     use netlink_bindings::traits::NetlinkRequest;
 
@@ -299,6 +320,21 @@ mod tests {
     /// A message of a generic family: its header and attributes.
     fn message(attributes: &[Vec<u8>]) -> Vec<u8> {
         [vec![0, 1, 0, 0], attributes.concat()].concat()
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn requests_have_the_kernel_s_numbers() {
+        // genlmsghdr, then ETHTOOL_A_*_HEADER (1), nested, with
+        // ETHTOOL_A_HEADER_DEV_INDEX (1).
+        let expected = |command| {
+            let header = [12, 0, 1, 0x80, 8, 0, 1, 0, 7, 0, 0, 0];
+            [&[command, 1, 0, 0][..], &header].concat()
+        };
+        assert_eq!(features_request(7).payload(), expected(11));
+        assert_eq!(rings_request(7).payload(), expected(15));
+        assert_eq!(channels_request(7).payload(), expected(17));
+        assert_eq!(rss_request(7).payload(), expected(38));
     }
 
     #[test]
