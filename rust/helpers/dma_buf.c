@@ -11,6 +11,11 @@ __rust_helper u64 rust_helper_dma_buf_inode(const struct dma_buf *dmabuf)
 	return file_inode(dmabuf->file)->i_ino;
 }
 
+__rust_helper void rust_helper_get_dma_buf(struct dma_buf *dmabuf)
+{
+	get_dma_buf(dmabuf);
+}
+
 __rust_helper const char *
 rust_helper_dma_buf_exporter_name(const struct dma_buf *dmabuf)
 {

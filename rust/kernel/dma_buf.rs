@@ -70,6 +70,15 @@ impl DmaBuf {
     }
 }
 
+impl Clone for DmaBuf {
+    fn clone(&self) -> Self {
+        // SAFETY: The dma-buf is valid.
+        unsafe { bindings::get_dma_buf(self.ptr.as_ptr()) };
+        // INVARIANT: The reference that was just taken.
+        Self { ptr: self.ptr }
+    }
+}
+
 impl Drop for DmaBuf {
     fn drop(&mut self) {
         // SAFETY: By the type invariant there is a reference to put.

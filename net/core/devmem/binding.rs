@@ -37,7 +37,10 @@ use kernel::{
 pub(crate) struct Memory {
     #[pin]
     pub(crate) pool: NiovPool,
-    mapping: Mapping,
+    /// Taken out when the hardware leaves, which may be long before the last token comes back.
+    #[pin]
+    mapping: Mutex<Option<Mapping>>,
+    buf: DmaBuf,
     /// Taken inside the device's instance lock, and never around it.
     #[pin]
     pub(crate) place: Mutex<Place>,
@@ -46,7 +49,17 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn dma_buf(&self) -> &DmaBuf {
-        self.mapping.attachment().dma_buf()
+        &self.buf
+    }
+
+    /// Unmaps and detaches: the device that did DMA is about to lose its driver, and a mapping must
+    /// not outlive that. Tokens are good for as long as the buffer itself.
+    ///
+    /// Process context.
+    fn unmap(&self) {
+        let mapping = self.mapping.lock().take();
+
+        drop(mapping);
     }
 
     /// How often a page pool wanted niovs and got none.
@@ -122,7 +135,8 @@ impl Binding {
         let folder = CString::try_from_fmt(fmt!("{}", niovs.dmabuf_id()))?;
         let memory = try_pin_init!(Memory {
             pool <- NiovPool::new(niovs),
-            mapping,
+            buf: mapping.attachment().dma_buf().clone(),
+            mapping <- new_mutex!(Some(mapping)),
             place <- new_mutex!(place),
             alloc_failures: Atomic::new(0),
         }? Error);
@@ -142,9 +156,13 @@ impl Binding {
         }
     }
 
-    /// The queue went away with its device.
-    pub(crate) fn forget_queue(&self, rxq: RxQueueId) {
-        self.memory.place.lock().forget(rxq);
+    /// The queue went away with its device, which may be the one that did DMA.
+    pub(crate) fn forget_queue(&self, rxq: RxQueueId, hardware_leaves: bool) {
+        let was_last = self.memory.place.lock().forget(rxq);
+
+        if was_last && hardware_leaves {
+            self.memory.unmap();
+        }
     }
 }
 
@@ -177,18 +195,13 @@ impl Bound {
         let id = Id::new().inspect_err(|_| wanted.out_of_memory())?;
         let binding = Binding::import(id.get(), dev, wanted, config)?;
 
-        let bound = Self { binding, id };
-        match bound.binding.install(dev, wanted) {
-            Ok(()) => {
-                let (area, queues) = (bound.binding.memory.pool.area(), wanted.queues().len());
-                ffi::trace_bind(dev.ifindex(), queues, area);
-                Ok(bound)
-            }
-            Err(error) => {
-                bound.unbind_locked(dev);
-                Err(error)
-            }
+        if let Err(error) = binding.install(dev, wanted) {
+            binding.close_queues(dev);
+            return Err(error);
         }
+        let queues = wanted.queues().len();
+        ffi::trace_bind(dev.ifindex(), queues, binding.memory.pool.area());
+        Ok(Self { binding, id })
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -49,11 +49,14 @@ impl Place {
     }
 
     /// The queue went away with its device; with the last one, so does the hold on the device.
-    pub(crate) fn forget(&mut self, rxq: RxQueueId) {
+    ///
+    /// Returns whether none is left.
+    pub(crate) fn forget(&mut self, rxq: RxQueueId) -> bool {
         self.installed.retain(|queue| queue.rxq() != rxq);
         if self.installed.is_empty() {
             self.dev = None;
         }
+        self.installed.is_empty()
     }
 
     /// Writes what it is, a `key: value` a line.

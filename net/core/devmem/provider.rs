@@ -47,7 +47,7 @@ impl MemoryProvider for Binding {
         self.memory.pool.area().dmabuf_id()
     }
 
-    fn uninstall(&self, rxq: RxQueueId) {
-        self.forget_queue(rxq);
+    fn uninstall(&self, rxq: RxQueueId, hardware_leaves: bool) {
+        self.forget_queue(rxq, hardware_leaves);
     }
 }

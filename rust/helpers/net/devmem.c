@@ -99,6 +99,17 @@ rust_helper_netdev_cfg(const struct net_device *dev)
 	return dev->cfg;
 }
 
+/*
+ * Is this a queue of hardware whose device is being unregistered, and so does
+ * not access memory any more? A leased queue is not: it outlives the lease.
+ */
+__rust_helper bool
+rust_helper_rx_queue_is_leaving(const struct netdev_rx_queue *rxq)
+{
+	return rxq->dev->dev.parent &&
+	       READ_ONCE(rxq->dev->reg_state) > NETREG_REGISTERED;
+}
+
 /* page pool */
 
 __rust_helper unsigned int

@@ -49,10 +49,14 @@ pub trait MemoryProvider: Send + Sync + Sized + 'static {
     /// Context: process, the instance lock or the list of page pools locked: take no device lock.
     fn dmabuf_id(&self) -> u32;
 
-    /// The device that `rxq` belongs to goes away, and the queue with it.
+    /// The device that `rxq` belongs to goes away, and the queue with it; or the lease by which it
+    /// had the queue.
+    ///
+    /// `hardware_leaves` says that it is the device that did the DMA. It is down, and does none
+    /// from here on.
     ///
     /// Context: process, rtnl and instance lock held.
-    fn uninstall(&self, rxq: RxQueueId);
+    fn uninstall(&self, rxq: RxQueueId, hardware_leaves: bool);
 }
 
 /// A page pool that is being created.
@@ -279,6 +283,8 @@ impl<P: MemoryProvider> ProviderOps<P> {
         // SAFETY: The installed queue owned a reference; holding one more here keeps the provider
         // alive when `uninstall` drops that.
         let provider: Arc<P> = unsafe { ArcBorrow::from_raw(mp_priv.cast::<P>()) }.into();
-        provider.uninstall(RxQueueId::new(rxq));
+        // SAFETY: The queue is valid, its device locked.
+        let leaving = unsafe { bindings::rx_queue_is_leaving(rxq) };
+        provider.uninstall(RxQueueId::new(rxq), leaving);
     }
 }
