@@ -71,15 +71,9 @@ _DEFAULT = (
     TestFile("teardown", "teardown.py", "ours", 900),
 )
 
-_LINEAR_NOT_RUN = ("iov_too_small", "iov_faults", "control_full_behind_the_linear_part", "peek")
-
 _LATE_SPLIT = (
-    # The cases that are left out, and order.py in this profile, were written when
-    # no guest could be had, and have not run yet.
-    TestFile("linear", "linear.py", "ours", 600,
-             arguments=tuple(word for case in _LINEAR_NOT_RUN for word in ("-T", case))),
-    LeftOut("linear-not-run", _LINEAR_NOT_RUN, "never run yet"),
-    LeftOut("order-late", ("order",), "order.py with late splitting: never run yet"),
+    TestFile("linear", "linear.py", "ours", 600),
+    TestFile("order-late", "order.py", "ours", 600),
 )
 
 
