@@ -34,7 +34,7 @@ try:
     from .env import DevmemEnv, MIB, holding, leaves_nothing, os_error, \
         run_in_env, send
     from .leftover import KernelLog, LeftoverError, Leftovers, bound_queues, \
-        dmabufs, page_pools, wait_for
+        dmabuf_references, dmabufs, page_pools, wait_for
     from .nic import Nic
     from .orders import batches, describe, orders
     from .pattern import pattern

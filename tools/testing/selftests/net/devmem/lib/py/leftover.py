@@ -77,6 +77,17 @@ def dmabufs():
         return parse_bufinfo(info.read())
 
 
+def dmabuf_references(inode):
+    """How often a dma-buf is held: by descriptors, mappings and bindings."""
+    with open(BUFINFO, encoding="utf-8") as info:
+        for line in info:
+            fields = line.split("\t")
+            if len(fields) >= 7 and fields[5].strip().isdigit() and \
+               int(fields[5]) == inode:
+                return int(fields[3])
+    return 0
+
+
 def wait_for(condition, deadline):
     """Poll @condition until it is true; return its last value."""
     end = time.monotonic() + deadline
