@@ -218,11 +218,17 @@ class DevmemEnv(NetDrvEpEnv):
             try:
                 with open(f"{path}.applied", encoding="utf-8") as file:
                     return file.read()
-            except FileNotFoundError:
+            except OSError:
+                # not there yet, or replaced on the host while 9p reads it
                 return ""
-        if not wait_for(lambda: answer() == text or
-                        answer().startswith("error"), 20) or answer() != text:
-            raise RuntimeError(f"the NIC did not take {lines}: {answer()}")
+
+        def settled():
+            now = answer()
+            return now if now == text or now.startswith("error") else None
+
+        last = wait_for(settled, 20)
+        if last != text:
+            raise RuntimeError(f"the NIC did not take {lines}: {last}")
 
     def bind(self, size=8 * MIB, queues=None):
         """A dma-buf and its binding, both until the end of the test case."""
