@@ -149,8 +149,10 @@ def two_leases(cfg):
             {queue: binding.id for queue in cfg.queues[:2]})
     netkit.delete()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
-    ksft_true(_released(dmabuf), "the dma-buf is still attached")
+    # the netlink socket holds the dma-buf, with or without queues
+    ksft_true(dmabufs().get(dmabuf.inode), "unmapped under its socket")
     binding.close()
+    ksft_true(_released(dmabuf), "the dma-buf is still attached")
     _queue_is_free(cfg, netkit, cfg.queues[1])
 
 
@@ -269,7 +271,7 @@ def guarded(cfg):
 def netkit_deleted(cfg):
     """
     The lease ends under a binding, with tokens out: the NIC has its queue
-    back at once, and the dma-buf goes with the last token.
+    back at once, and the dma-buf goes with the last token and the socket.
     """
     netkit, queue, _, dmabuf, binding = _bound(cfg)
     receiver, sender = _stream(netkit, queue, dmabuf, binding)
@@ -278,9 +280,10 @@ def netkit_deleted(cfg):
     netkit.delete()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     ksft_true(dmabufs().get(dmabuf.inode), "unmapped under its tokens")
+    binding.close()
+    ksft_true(dmabufs().get(dmabuf.inode), "unmapped under its tokens")
     receiver.release()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
-    binding.close()
     _queue_is_free(cfg, netkit, queue)
 
 
@@ -407,7 +410,7 @@ def nic_netns_deleted(cfg):
 def nic_unbound(cfg):
     """
     The NIC's driver goes away under a lease, with tokens out: the netkit
-    devices go with it, and the dma-buf with the last token.
+    devices go with it, and the dma-buf with the last token and the socket.
     """
     if not cfg.is_rust:
         # patches/fixes/ has the remedy, which the build in C goes without
@@ -421,8 +424,8 @@ def nic_unbound(cfg):
     nic.unbind_driver()
     ksft_true(not netkit.exists(), f"{HOST} is still there")
     receiver.release()
-    ksft_true(_released(dmabuf), "the dma-buf is still attached")
     binding.close()
+    ksft_true(_released(dmabuf), "the dma-buf is still attached")
     back.exec()
     _queue_is_free(cfg, netkit, queue)
 
@@ -437,10 +440,10 @@ def netkit_deleted_while_down(cfg):
     cfg.link_down()
     back = defer(cfg.link_up)
     netkit.delete()
+    binding.close()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
     back.exec()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
-    binding.close()
     _queue_is_free(cfg, netkit, queue)
 
 
