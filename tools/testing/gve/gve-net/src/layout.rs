@@ -99,7 +99,15 @@ impl Layout {
             Some(LaxNetSlice::Ipv6(ip)) => {
                 layout.l3 = L3::Ipv6;
                 let mut bytes = ip.header().slice().len();
-                for ext in ip.extensions().clone() {
+                let end = bytes + ip.extensions().slice().len();
+                let mut extensions = ip.extensions().clone().into_iter();
+                // The iterator of etherparse 0.21 goes by the "next header" of the last one, even
+                // where that one is cut off or out of place and so not in the slice: it must not
+                // be asked for more than the slice has.
+                while bytes < end {
+                    let Some(ext) = extensions.next() else {
+                        break;
+                    };
                     match ext {
                         Ipv6ExtensionSlice::Routing(_)
                         | Ipv6ExtensionSlice::DestinationOptions(_) => {
@@ -207,6 +215,32 @@ mod tests {
         assert_eq!(layout.header_end, 34 + 20 + 12);
         assert_eq!(layout.packet_end as usize, frame.len());
         assert!(layout.splittable());
+    }
+
+    /// An IPv6 frame whose first extension header is `next`, followed by `rest`.
+    fn ipv6(next: u8, rest: &[u8]) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend((rest.len() as u16).to_be_bytes());
+        frame.extend([next, 64]);
+        frame.extend([0xfd; 32]);
+        frame.extend(rest);
+        frame
+    }
+
+    #[test]
+    fn extension_headers_that_are_cut_off_or_out_of_place() {
+        // Hop by hop, routing, fragment, AH, destination options.
+        for next in [0, 43, 44, 51, 60] {
+            for bytes in 0..9 {
+                let layout = Layout::parse(&ipv6(next, &vec![0; bytes]));
+                assert_eq!(layout.l3, L3::Ipv6);
+                assert!(!layout.splittable(), "{next} in {bytes} bytes");
+            }
+            // One that is whole, and promises another one that is not there.
+            let layout = Layout::parse(&ipv6(60, &[next, 0, 1, 4, 0, 0, 0, 0]));
+            assert!(!layout.splittable(), "{next} behind destination options");
+        }
     }
 
     #[test]
