@@ -52,6 +52,10 @@ class Klog(unittest.TestCase):
         line = "[   12.345678] BUG: a\n"
         self.assertEqual(reports(line + line), ["BUG: a"])
 
+    def test_failed_allocations_are_no_defect(self):
+        line = "ref_tracker: memory allocation failure, unreliable refcount tracker."
+        self.assertEqual(reports(f"[   12.345678] {line}\n"), [])
+
 
 if __name__ == "__main__":
     unittest.main()
