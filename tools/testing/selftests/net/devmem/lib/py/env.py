@@ -211,6 +211,9 @@ class DevmemEnv(NetDrvEpEnv):
         self._orders += 1
         unique = f"# {os.getpid()} {self._orders}"
         text = "".join(f"{line}\n" for line in (*lines, unique))
+        # an error does not say to which order it is the answer
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.applied")
         with open(path, "w", encoding="ascii") as file:
             file.write(text)
 
