@@ -43,6 +43,8 @@ class Netkit:
     def __init__(self, cfg, user_ns=False):
         self._cfg = cfg
         self._redirect = None
+        # the first one is kept for later; in GUEST's netns it would keep that
+        netdev_family().close()
         self.ns = UserNetNS() if user_ns else NetNS()
         defer(self.delete_ns)
         # before the move below gives ours an id there by itself
