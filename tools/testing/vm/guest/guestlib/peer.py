@@ -6,6 +6,7 @@ status. Of the former every case counts, of the latter the status.
 """
 
 import os
+import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from .runner import endpoints
 from .tap import Case, Tap
 
 SKIPPED = 4     # kselftest's exit status of a test that cannot run here
-_COMBINED = Path(__file__).resolve().parents[1] / "combined.py"
+_ON_GVE = Path(__file__).resolve().parents[1] / "on_gve.py"
 # Anything that the tests with containers may give to them.
 _PREFIX_V6 = "2001:db8:2::/64"
 
@@ -47,8 +48,10 @@ class PeerRunner:
                 sink.write(line + "\n")
                 sink.flush()
 
-            status, timed_out = follow(self._argv(test, program), program.parent,
-                                       self._environment(test), test.timeout, take)
+            with tempfile.TemporaryDirectory() as scratch:
+                status, timed_out = follow(
+                    self._argv(test, program), scratch if test.scratch else program.parent,
+                    self._environment(test), test.timeout, take)
             complaint = self._log.complaints()
             for line in complaint:
                 sink.write(f"# kernel: {line}\n")
@@ -68,8 +71,9 @@ class PeerRunner:
 
     def _argv(self, test, program):
         without = [word for case in test.omit for word in ("-T", case)]
-        start = ["python3", str(_COMBINED)] if test.combined else []
-        return [*start, f"./{program.name}", *test.arguments, *without]
+        start = ["python3", str(_ON_GVE)] if test.netkit else []
+        name = program if test.scratch else f"./{program.name}"
+        return [*start, str(name), *test.arguments, *without]
 
     def _environment(self, test):
         nic = {**endpoints(), "LOCAL_PREFIX_V6": _PREFIX_V6} if test.nic else {}
