@@ -26,8 +26,6 @@ from lib.py.netkit import HOST, Netkit
 BUF_SIZE = 4 << 20
 CHUNK = 64 << 10
 # seconds; page pools and network namespaces end in work of the kernel's own
-# net.ipv4.tcp_fin_timeout
-FIN_TIMEOUT = 60
 DEADLINE = 60
 
 
@@ -326,11 +324,12 @@ def netns_deleted(cfg):
     binding.close()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     receiver.release()
-    receiver.sock.close()
+    # first the end outside, so that no orphan is left to hold the netns
     sender.close()
+    ksft_eq(receiver.sock.recv(1), b"")
+    receiver.sock.close()
     ksft_true(_released(dmabuf), "the dma-buf is still attached")
-    # a connection that missed the last FIN holds the netns a while longer
-    ksft_true(wait_for(lambda: not netkit.exists(), FIN_TIMEOUT + DEADLINE),
+    ksft_true(wait_for(lambda: not netkit.exists(), DEADLINE),
               "the netkit device is still there")
     _queue_is_free(cfg, netkit, queue)
 
