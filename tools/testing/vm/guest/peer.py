@@ -11,7 +11,6 @@ import argparse
 import fnmatch
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from guestlib import nic, peerlist                   # noqa: E402
 from guestlib.errors import GuestError               # noqa: E402
-from guestlib.peer import PeerRunner                 # noqa: E402
+from guestlib.peer import PREFIX_V6, PeerRunner      # noqa: E402
 from guestlib.places import Places                   # noqa: E402
 
 MTU = 1500
@@ -58,6 +57,7 @@ def main():
             tests = [test for test in tests if _wanted(test.path, args.only)]
             if tests and tests[0].nic:
                 nic.setup(MTU, RX_QUEUES, server=nic.HOST)
+                nic.CLIENT.run(f"ip -6 route add {PREFIX_V6} via {nic.HOST.address['6']}")
             for test in tests:
                 record(runner.run(test))
                 ran += 1

@@ -18,8 +18,8 @@ from .tap import Case, Tap
 
 SKIPPED = 4     # kselftest's exit status of a test that cannot run here
 _ON_GVE = Path(__file__).resolve().parents[1] / "on_gve.py"
-# Anything that the tests with containers may give to them.
-_PREFIX_V6 = "2001:db8:2::/64"
+# Anything that the tests with containers may give to them; routed by peer.py.
+PREFIX_V6 = "2001:db8:2::/64"
 
 
 class PeerRunner:
@@ -76,7 +76,7 @@ class PeerRunner:
         return [*start, str(name), *test.arguments, *without]
 
     def _environment(self, test):
-        nic = {**endpoints(), "LOCAL_PREFIX_V6": _PREFIX_V6} if test.nic else {}
+        nic = {**endpoints(), "LOCAL_PREFIX_V6": PREFIX_V6} if test.nic else {}
         return {**os.environ, **nic, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
