@@ -30,7 +30,7 @@ run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, 
 test: bootstrap ## run all checks and tests; with IMPL= our kselftests on that implementation
 	@$(VM) test $(if $(IMPL),--impl $(IMPL))
 
-peer: bootstrap ## run the base's own tests on C and on Rust, and compare (a stage of test)
+peer: bootstrap ## run the base's own tests on C and on Rust, and compare
 	@$(VM) peer
 
 tree: bootstrap ## sync the kernel tree: base, patches, our files
