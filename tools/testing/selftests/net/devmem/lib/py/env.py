@@ -18,7 +18,8 @@ from net.lib.py import KsftSkipEx, cmd, defer, ethtool, ip, ksft_pr, ksft_true
 from net.lib.py import wait_file
 
 from .binding import Binding
-from .leftover import BUFINFO, Leftovers, wait_for
+from .faults import order
+from .leftover import BUFINFO, Leftovers
 from .stream import Receiver, Sender
 from .udmabuf import UDMABUF_DEV, Udmabuf
 
@@ -67,7 +68,6 @@ class DevmemEnv(NetDrvEpEnv):
         self.netdev = NetdevFamily()
         self.ethnl = EthtoolFamily()
         self.rules = set()
-        self._orders = 0
         self._undo = []
         if self.env.get("REMOTE_TYPE") != "netns":
             raise KsftSkipEx("both ends are driven from one process: "
@@ -200,38 +200,11 @@ class DevmemEnv(NetDrvEpEnv):
         path = self.env.get("DEVMEM_FAULT_FILE")
         if not path:
             raise KsftSkipEx("DEVMEM_FAULT_FILE is not set: no faults to order")
-        self._order(path, lines)
+        order(path, lines)
         try:
             yield
         finally:
-            self._order(path, ())
-
-    def _order(self, path, lines):
-        # a file that does not change is not read again
-        self._orders += 1
-        unique = f"# {os.getpid()} {self._orders}"
-        text = "".join(f"{line}\n" for line in (*lines, unique))
-        # an error does not say to which order it is the answer
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}.applied")
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
-
-        def answer():
-            try:
-                with open(f"{path}.applied", encoding="utf-8") as file:
-                    return file.read()
-            except OSError:
-                # not there yet, or replaced on the host while 9p reads it
-                return ""
-
-        def settled():
-            now = answer()
-            return now if now == text or now.startswith("error") else None
-
-        last = wait_for(settled, 20)
-        if last != text:
-            raise RuntimeError(f"the NIC did not take {lines}: {last}")
+            order(path, ())
 
     def bind(self, size=8 * MIB, queues=None):
         """A dma-buf and its binding, both until the end of the test case."""
