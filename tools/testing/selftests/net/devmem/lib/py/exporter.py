@@ -17,8 +17,8 @@ from collections import namedtuple
 
 from net.lib.py import KsftSkipEx, cmd
 
+from .dmabuf import MappedDmabuf
 from .leftover import wait_for
-from .uapi import DMA_BUF_IOCTL_SYNC, DMA_BUF_SYNC_END, DMA_BUF_SYNC_READ
 
 DEVICE = "/dev/devmem_exporter"
 # Where the harness says that it has built the module.
@@ -72,25 +72,21 @@ def load():
         raise KsftSkipEx(f"{DEVICE} did not appear")
 
 
-class ExporterBuffer:
+class ExporterBuffer(MappedDmabuf):
     """
-    A dma-buf of the test exporter, mapped for reading.
+    A dma-buf of the test exporter.
 
     The memory comes in the order of @seed's choice, so that addresses do not
     ascend; with None, in the order of the runs. Outlives close(): counts()
     is for then. forget() is the end.
 
-    Attributes:
-      fd: the dma-buf's file descriptor
-      size: bytes
+    Attributes, beside those of MappedDmabuf:
       runs: list of Run
     """
 
     def __init__(self, runs, seed=1):
         self.runs = [Run(run) if isinstance(run, int) else run for run in runs]
-        self.size = sum(run.pages for run in self.runs) * PAGE
-        self.fd = None
-        self._map = None
+        super().__init__(sum(run.pages for run in self.runs) * PAGE)
         self._starts = [0, *itertools.accumulate(
             run.pages * PAGE for run in self.runs)][:-1]
         turns = list(range(len(self.runs)))
@@ -102,28 +98,13 @@ class ExporterBuffer:
         self._device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
         try:
             # for an immutable argument ioctl() would not return the fd
-            self.fd = fcntl.ioctl(self._device, _CREATE,
-                                  bytearray(_CREATE_ARGS.pack(
-                                      ctypes.addressof(keep), len(self.runs),
-                                      _FLAG_GUARD)))
-            self._map = mmap.mmap(self.fd, self.size, mmap.MAP_SHARED,
-                                  mmap.PROT_READ)
+            self._open(fcntl.ioctl(self._device, _CREATE,
+                                   bytearray(_CREATE_ARGS.pack(
+                                       ctypes.addressof(keep), len(self.runs),
+                                       _FLAG_GUARD))))
         except BaseException:
             self.forget()
             raise
-
-    @property
-    def inode(self):
-        """Inode number, which is how debugfs names this buffer."""
-        return os.fstat(self.fd).st_ino
-
-    def read(self, offset, size):
-        """The bytes at offset, read between the begin and end of an access."""
-        self._sync(DMA_BUF_SYNC_READ)
-        try:
-            return self._map[offset:offset + size]
-        finally:
-            self._sync(DMA_BUF_SYNC_READ | DMA_BUF_SYNC_END)
 
     def run_at(self, offset):
         """Index of the run that the byte at @offset is in."""
@@ -143,21 +124,9 @@ class ExporterBuffer:
         """Write where nobody may, as a late device would."""
         fcntl.ioctl(self._device, _SPOIL)
 
-    def close(self):
-        """Drop the mapping and the descriptor; importers keep their hold."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
-
     def forget(self):
         """Let the memory go, and what is known of it."""
         self.close()
         if self._device is not None:
             os.close(self._device)
             self._device = None
-
-    def _sync(self, flags):
-        fcntl.ioctl(self.fd, DMA_BUF_IOCTL_SYNC, struct.pack("=Q", flags))
