@@ -41,6 +41,16 @@ def _all_back(cfg, inode):
         not dmabufs().get(inode)
 
 
+def _is_usable(cfg, dmabuf, binding):
+    """A fresh stream gets 4 MiB through the binding."""
+    sock, sender = cfg.connect("4")
+    again = Receiver(sock, dmabuf, binding.id)
+    thread = send(sender, 0, 4 * MIB)
+    again.receive_all(4 * MIB)
+    thread.finish()
+    ksft_eq(again.kinds["dmabuf"], 4 * MIB)
+
+
 @leaves_nothing
 def unbind_then_socket(cfg):
     """Unbind with tokens out: they stay good until the socket is closed."""
@@ -78,12 +88,7 @@ def socket_then_unbind(cfg):
     receiver.sock.close()
     sender.close()
     # all of the buffer must be usable again: move four times its size
-    sock, sender = cfg.connect("4")
-    again = Receiver(sock, dmabuf, binding.id)
-    thread = send(sender, 0, 4 * MIB)
-    again.receive_all(4 * MIB)
-    thread.finish()
-    ksft_eq(again.kinds["dmabuf"], 4 * MIB)
+    _is_usable(cfg, dmabuf, binding)
 
 
 @leaves_nothing
@@ -271,12 +276,7 @@ def killed(cfg, name, bound_by_us):
     ksft_eq(bool(bound_queues(cfg.netdev, cfg.ifindex)), bound_by_us)
     if bound_by_us:
         # all of the memory must be there for the next one
-        sock, sender = cfg.connect("4")
-        again = Receiver(sock, dmabuf, binding.id)
-        thread = send(sender, 0, 4 * MIB)
-        again.receive_all(4 * MIB)
-        thread.finish()
-        ksft_eq(again.kinds["dmabuf"], 4 * MIB)
+        _is_usable(cfg, dmabuf, binding)
 
 
 @leaves_nothing
