@@ -86,6 +86,10 @@ class Report:
                           f"[red]{failed}[/]" if failed else "0",
                           str(self.count("skip", name)), f"{seconds:.0f} s")
         ui.console.print(table)
+        # Again, for whoever sees only the end of a long log.
+        for entry in self.entries:
+            if entry.outcome == "fail":
+                ui.console.print(f"[red]failed[/] {escape(entry.stage)}: {escape(entry.name)}")
         target = paths.RESULTS / "test.json"
         passed, failed = self.count("pass"), self.count("fail")
         target.write_text(json.dumps({
