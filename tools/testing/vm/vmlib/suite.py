@@ -28,9 +28,7 @@ def run(impl=None):
         kernelbuild.rustdoc(record, built)
         selftests = _programs(record, built)
         guest.check(record, image, built, selftests)
-        # Not part of it yet: the half on Rust has not been seen from end to end.
-        record.add("peer's suite", "the base's tests on C and on Rust", "skip",
-                   "not part of `make test` yet; `make peer` runs it")
+        _peer(record, built, kernelbuild.release(record, built), selftests)
     return record.finish()
 
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """The base's own tests on the C and the Rust implementation: same verdicts?
 
-Both kernels have the release configuration, same but for the choice. A test
-whose verdicts differ runs once more on both, alone: on an emulated machine a
-time-out now and then proves nothing. What the first run said is recorded.
+Both kernels have the release configuration, same but for the choice, and run
+beside each other. A test whose verdicts differ runs once more on both, one
+kernel after the other: on an emulated machine a time-out now and then proves
+nothing. What the first run said is recorded.
 """
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from rich.table import Table
 
@@ -24,14 +26,18 @@ LABEL = "peer's suite"
 def check(report, images, kernel, base_selftests):
     """Boot {implementation: image}, compare, record in peer.json."""
     with report.stage(LABEL) as stage:
-        runs = {impl: _boot(stage, impl, images[impl], kernel, base_selftests)
-                for impl in IMPLEMENTATIONS}
+        def boot_one(impl, only=()):
+            return _boot(stage, impl, images[impl], kernel, base_selftests, only)
+
+        # Side by side: these tests wait most of the time.
+        with ThreadPoolExecutor() as guests:
+            runs = dict(zip(IMPLEMENTATIONS, guests.map(boot_one, IMPLEMENTATIONS)))
         first = found = peer.pairs(*(runs[impl] for impl in IMPLEMENTATIONS))
         again = peer.differing(found)
         if again:
             stage.note(f"once more, for their verdicts differ: {', '.join(again)}")
             for impl in IMPLEMENTATIONS:
-                runs[impl].update(_boot(stage, impl, images[impl], kernel, base_selftests, again))
+                runs[impl].update(boot_one(impl, again))
             found = peer.pairs(*(runs[impl] for impl in IMPLEMENTATIONS))
         left_out = _left_out()
         ui.console.print(table(found))
