@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-The `devmem` tool against live bindings: list, show, watch, bind and check;
-and the library's example for async runtimes, which receives a stream.
+The `devmem` tool against live bindings: list, show, watch and bind; and the
+library's example for async runtimes, which receives a stream.
 
-DEVMEM_TOOLS is the folder of the built programs. The implementation in C has
-no debugfs: there the tool says so, and shows what netlink knows.
+The implementation in C has no debugfs: there the tool says so, and shows what
+netlink knows.
 """
 
 import json
@@ -21,64 +21,15 @@ import tempfile
 import termios
 import time
 import zlib
-from pathlib import Path
 
-from lib.py import (KsftNamedVariant, KsftSkipEx, MIB, NetNSEnter, Sender,
-                    bound_queues, cmd, defer, ethtool, holding, ksft_eq,
-                    ksft_exit, ksft_ge, ksft_gt, ksft_in, ksft_not_in,
-                    ksft_not_none, ksft_run, ksft_true, ksft_variants,
-                    leaves_nothing, pattern, run_in_env, send, wait_for)
-from lib.py.bpf import XDP_GENERIC, xdp_attach, xdp_pass
+from lib.py import (KsftSkipEx, MIB, NetNSEnter, Sender, bound_queues, defer,
+                    holding, ksft_eq, ksft_ge, ksft_gt, ksft_in, ksft_not_none,
+                    ksft_true, leaves_nothing, pattern, send, wait_for)
+from lib.py.tool import (DEVMEM, PATIENCE, TOOLS, Program, check_item, fits,
+                         run, run_json, run_tool_test, source)
 
 NOBODY = 65534
-# Programs are slow under full emulation.
-PATIENCE = 60
-
-
-def _tools():
-    """Folder of the built programs."""
-    if "DEVMEM_TOOLS" in os.environ:
-        return Path(os.environ["DEVMEM_TOOLS"])
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(os.environ.get("DEVMEM_CACHE") or home / "devmem-rust")
-    return cache / "target-devmem/release"
-
-
-TOOLS = _tools()
-DEVMEM = TOOLS / "devmem"
 EXAMPLE = TOOLS / "examples/async_receive"
-
-
-def run(*arguments, status=0, **kwargs):
-    """Run devmem; returns its standard output once its exit status is right."""
-    done = subprocess.run([DEVMEM, *map(str, arguments)], text=True,
-                          capture_output=True, timeout=PATIENCE, check=False,
-                          **kwargs)
-    ksft_eq(done.returncode, status,
-            f"devmem {arguments}: {done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def run_json(command, *arguments, status=0, schema=None, **kwargs):
-    """Run devmem with --json; returns the object, which fits its schema."""
-    found = json.loads(run(command, *arguments, "--json", status=status,
-                           **kwargs))
-    fits(found, schema or command)
-    return found
-
-
-_SCHEMAS = {}
-
-
-def fits(found, name):
-    """Compare an object with the schema that the tool prints."""
-    try:
-        import jsonschema                     # pylint: disable=C0415
-    except ModuleNotFoundError:
-        return
-    if name not in _SCHEMAS:
-        _SCHEMAS[name] = json.loads(run("schema", name))
-    jsonschema.validate(found, _SCHEMAS[name])
 
 
 def listed(binding_id, **kwargs):
@@ -87,67 +38,9 @@ def listed(binding_id, **kwargs):
     return next((b for b in bindings if b["id"] == binding_id), None)
 
 
-def source(found, name):
-    """What an object says of one of its sources."""
-    return next(s for s in found["sources"] if s["name"] == name)
-
-
 def _address(sock):
     """This end of an IPv4 socket, as the tool writes it."""
     return "%s:%s" % sock.getsockname()
-
-
-class Program:
-    """A program that runs beside the test case, and is gone after it."""
-
-    def __init__(self, *argv):
-        self._child = subprocess.Popen([str(word) for word in argv], bufsize=0,
-                                       stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE)
-        self._text = b""
-        defer(self._end)
-
-    def line(self):
-        """The next line that it prints."""
-        limit = time.monotonic() + PATIENCE
-        while b"\n" not in self._text:
-            left = max(0, limit - time.monotonic())
-            if not select.select([self._child.stdout], [], [], left)[0]:
-                raise TimeoutError(f"{self._child.args} says nothing")
-            piece = os.read(self._child.stdout.fileno(), 65536)
-            if not piece:
-                raise EOFError(f"{self._child.args} has ended")
-            self._text += piece
-        line, self._text = self._text.split(b"\n", 1)
-        return line.decode().strip()
-
-    def json(self):
-        """The next object that it prints, on one line or several."""
-        text = self.line()
-        while True:
-            try:
-                return json.loads(text)
-            except json.JSONDecodeError:
-                text += self.line()
-
-    def say(self, line):
-        """Give it a line to read."""
-        self._child.stdin.write(line.encode() + b"\n")
-
-    def signal(self, number):
-        """Send it a signal."""
-        self._child.send_signal(number)
-
-    def status(self):
-        """Its exit status, once it has one."""
-        return self._child.wait(PATIENCE)
-
-    def _end(self):
-        if self._child.poll() is None:
-            self._child.kill()
-        self._child.wait()
-        self._child.stdin.close()
-        self._child.stdout.close()
 
 
 @leaves_nothing
@@ -205,7 +98,7 @@ def list_without_rights(cfg):
                           user=NOBODY, group=NOBODY, extra_groups=[],
                           text=True, capture_output=True, check=False, cwd="/")
     ksft_eq(done.returncode, 1, done.stderr)
-    item = _item(json.loads(done.stdout), "permission")
+    item = check_item(json.loads(done.stdout), "permission")
     ksft_eq(item["verdict"], "missing")
     ksft_in("CAP_NET_ADMIN", item["found"])
 
@@ -416,174 +309,6 @@ def bind_refused(cfg):
     run(*_bind(cfg, "true"))
 
 
-def _item(found, name):
-    """An item of `devmem check`."""
-    return next(item for item in found["items"] if item["name"] == name)
-
-
-def _missing(found):
-    """Names of the items that are missing."""
-    return [item["name"] for item in found["items"]
-            if item["verdict"] == "missing"]
-
-
-def _check(cfg, *arguments, ready=True):
-    """`devmem check` of the NIC, with the verdict that is expected."""
-    if "--queues" not in arguments:
-        arguments += ("--queues", ",".join(map(str, cfg.queues)))
-    found = run_json("check", "--dev", cfg.ifname, *arguments,
-                     status=0 if ready else 1)
-    ksft_eq(found["ready"], ready)
-    return found
-
-
-@leaves_nothing
-def check_ready(cfg):
-    """A NIC that is set up is ready, and a trial binding proves it."""
-    found = _check(cfg, "--try")
-    ksft_eq(_item(found, "bind")["verdict"], "ok")
-    ksft_eq(found["commands"], [])
-    verdicts = {item["name"]: item["verdict"] for item in found["items"]}
-    ksft_eq(set(verdicts.values()), {"ok"}, str(verdicts))
-    ksft_eq(found["driver"], "gve")
-    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
-    text = run("check", "--dev", cfg.ifname)
-    ksft_in("ready; steer flows", text)
-
-
-def _split(cfg):
-    cfg.set_split(False)
-    defer(cfg.set_split, True)
-
-
-def _ntuple(cfg):
-    ethtool(f"-K {cfg.ifname} ntuple off")
-    defer(ethtool, f"-K {cfg.ifname} ntuple on")
-
-
-def _rss(cfg):
-    ethtool(f"-X {cfg.ifname} default")
-    defer(ethtool, f"-X {cfg.ifname} equal {cfg.queues[0]}")
-
-
-def _link(cfg):
-    defer(cfg.link_up)
-    cfg.link_down()
-
-
-def _xdp(cfg):
-    # the driver's own mode excludes header split on gve
-    prog = xdp_pass()
-    defer(os.close, prog)
-    xdp_attach(cfg.ifindex, prog, XDP_GENERIC)
-    defer(xdp_attach, cfg.ifindex, -1, XDP_GENERIC)
-
-
-def _everything(cfg):
-    _ntuple(cfg)
-    _rss(cfg)
-    _split(cfg)
-    # what the driver has to be up for comes before
-    _link(cfg)
-
-
-@ksft_variants([
-    KsftNamedVariant("split", ["header-split"], _split),
-    KsftNamedVariant("ntuple", ["ntuple"], _ntuple),
-    KsftNamedVariant("rss", ["rss"], _rss),
-    KsftNamedVariant("link", ["link"], _link),
-    KsftNamedVariant("xdp", ["xdp"], _xdp),
-    KsftNamedVariant("everything", ["link", "header-split", "ntuple", "rss"],
-                     _everything),
-])
-@leaves_nothing
-def check_mends(cfg, names, spoil):
-    """What is missing is named, and the printed commands mend it."""
-    queues = ",".join(map(str, cfg.queues))
-    spoil(cfg)
-    found = _check(cfg, ready=False)
-    ksft_eq(_missing(found), names)
-    for name in names:
-        ksft_true(_item(found, name)["commands"], f"no command for {name}")
-        ksft_in(f"MISSING  {name}", run("check", "--dev", cfg.ifname,
-                                        "--queues", queues, status=1))
-    script = run("check", "--dev", cfg.ifname, "--queues", queues,
-                 "--commands", status=1)
-    ksft_eq(script.splitlines(), found["commands"])
-    done = subprocess.run(["sh", "-ex"], input=script, text=True, check=False,
-                          capture_output=True)
-    ksft_eq(done.returncode, 0, done.stderr)
-    cfg.wait_carrier()
-    _check(cfg, "--try")
-
-
-@leaves_nothing
-def check_mends_queue_count(cfg):
-    """Too few queues, with other traffic kept off those that are to come."""
-    count = cfg.num_queues + 2
-    channels = cfg.channels()
-    if channels.get("rx-max", channels.get("combined-max", 0)) < count:
-        raise KsftSkipEx(f"{cfg.ifname} has no more queues")
-    wanted = f"{count - 2}-{count - 1}"
-    found = _check(cfg, "--queues", wanted, ready=False)
-    ksft_eq(_missing(found), ["queues"])
-    defer(cmd, f"ethtool -L {cfg.ifname} rx {cfg.num_queues}")
-    for command in found["commands"]:
-        cmd(command)
-    cfg.wait_carrier()
-    found = _check(cfg, "--queues", wanted, "--try")
-    ksft_eq(found["queues"], [count - 2, count - 1])
-
-
-@leaves_nothing
-def check_taken(cfg):
-    """A queue that is bound already is named with its binding."""
-    _, binding = cfg.bind(4 * MIB, cfg.queues[:1])
-    found = _check(cfg, ready=False)
-    ksft_eq(_missing(found), ["queue-users"])
-    said = _item(found, "queue-users")["found"]
-    ksft_in(f"queue {cfg.queues[0]}", said)
-    ksft_in(f"binding {binding.id}", said)
-    ksft_not_in(f"queue {cfg.queues[1]}", said)
-
-
-@leaves_nothing
-def check_queue_zero(cfg):
-    """Queue 0, which gve cannot restart, is told before the kernel is asked."""
-    if "driver: gve" not in ethtool(f"-i {cfg.ifname}").stdout:
-        raise KsftSkipEx("only gve refuses queue 0")
-    found = _check(cfg, "--queues", "0", ready=False)
-    ksft_in("queues", _missing(found))
-    ksft_in("queue 0", _item(found, "queues")["found"])
-
-
-@leaves_nothing
-def check_hopeless(cfg):
-    """A driver without queue management; an interface that is not there."""
-    found = run_json("check", "--dev", "lo", status=1)
-    ksft_in("queue-management", _missing(found))
-    ksft_eq(_item(found, "permission")["verdict"], "ok")
-    found = run_json("check", "--dev", "no-such-if", status=3, schema="error")
-    ksft_eq(found["error"]["errno_name"], "ENODEV")
-    # the question changes nothing
-    _check(cfg)
-
-
-@leaves_nothing
-def check_udmabuf(cfg):
-    """udmabuf's limit is told, with the command that raises it."""
-    path = "/sys/module/udmabuf/parameters/size_limit_mb"
-    with open(path, encoding="ascii") as limit:
-        before = limit.read().strip()
-    defer(cmd, f"echo {before} > {path}", shell=True)
-    cmd(f"echo 63 > {path}", shell=True)
-    item = _item(_check(cfg, "--size", "64M"), "udmabuf")
-    ksft_eq(item["verdict"], "warning")
-    for command in item["commands"]:
-        cmd(command, shell=True)
-    ksft_eq(_item(_check(cfg, "--size", "64M"), "udmabuf")["verdict"], "ok")
-
-
 def _async(cfg, size, delay, connections):
     """
     The example receives @connections streams of @size bytes at once, into 8 MiB
@@ -653,27 +378,10 @@ CASES = [
     bind_signal,
     bind_killed,
     bind_refused,
-    check_ready,
-    check_mends,
-    check_mends_queue_count,
-    check_taken,
-    check_queue_zero,
-    check_hopeless,
-    check_udmabuf,
     async_streams,
     async_slow_reader,
 ]
 
 
-def main():
-    """Run the test cases."""
-    if not DEVMEM.exists():
-        print("TAP version 13")
-        print(f"1..0 # SKIP {DEVMEM} is not built")
-        raise SystemExit(4)
-    run_in_env(__file__, lambda cfg: ksft_run(CASES, args=(cfg,)))
-    ksft_exit()
-
-
 if __name__ == "__main__":
-    main()
+    run_tool_test(__file__, CASES)

@@ -60,6 +60,7 @@ _DEFAULT = (
     TestFile("stack_unbind", "stack_unbind.py", "ours", 900),
     TestFile("debugfs", "debugfs.py", "ours", 300),
     TestFile("tool", "tool.py", "ours", 600),
+    TestFile("tool_check", "tool_check.py", "ours", 600),
     TestFile("exporter", "exporter.py", "ours", 600),
     TestFile("base-devmem", "drivers/net/hw/devmem.py", "base", 600,
              arguments=("-T", "check_tx", "-T", "check_tx_chunks"),

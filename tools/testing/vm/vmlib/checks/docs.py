@@ -19,6 +19,7 @@ _WRITTEN_KEY = re.compile(r"(?:\"|\\n)(\w+):")
 _TRACE_EVENT = re.compile(r"TRACE_EVENT\((\w+),")
 _ROW = re.compile(r"^\s*``([a-z_]+)``\s{2,}\S", re.M)
 _CHECK_ROW = re.compile(r"^``([a-z-]+)``\s{2,}\S", re.M)
+_PROGRAM = re.compile(r"^\t(\w+\.py) \\$", re.M)
 _TEST_ROW = re.compile(r"^(\w+\.py)\s{2,}\S", re.M)
 
 
@@ -52,6 +53,8 @@ def _names(report, kernel):
     user = read(USER)
     files = {path.name for path in (kernel.tree.repo / SELFTESTS).glob("*.py")}
     _both(report, "kselftests", files, set(_TEST_ROW.findall(user)))
+    programs = set(_PROGRAM.findall(read(f"{SELFTESTS}/Makefile")))
+    _add(report, "kselftests in TEST_PROGS", files - programs, f"not in {SELFTESTS}/Makefile")
     rows = set(_ROW.findall(user))
     _both(report, "debugfs keys", set().union(*(written_keys(read(name)) for name in KEYS_IN)),
           {row for row in rows if not row.startswith("net_devmem_")})
