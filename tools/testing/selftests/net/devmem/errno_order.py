@@ -13,11 +13,11 @@ import os
 
 from lib.py import (Binding, KsftNamedVariant, KsftSkipEx, Udmabuf,
                     bound_queues, defer, dmabufs, ethtool, ip, ksft_eq,
-                    ksft_exit, ksft_pr, ksft_run, ksft_variants,
-                    leaves_nothing, page_pools, run_in_env, wait_for)
+                    ksft_pr, ksft_variants, leaves_nothing, page_pools,
+                    wait_for)
 from lib.py.bpf import XDP_GENERIC, xdp_attach, xdp_pass
-from lib.py.rawnl import (QUEUE_ID, TYPE_TX, Attr, RawNetdev, dmabuf_fd,
-                          ifindex, nest, queue, rx_page_size)
+from lib.py.rawnl import (QUEUE_ID, TYPE_TX, Attr, dmabuf_fd, ifindex, nest,
+                          queue, run_raw_tests, rx_page_size)
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # an odd number of pages, which no bigger niov divides
@@ -287,19 +287,5 @@ CASES = [
 ]
 
 
-def _run(cfg):
-    cfg.raw = RawNetdev()
-    try:
-        ksft_run(CASES, args=(cfg,))
-    finally:
-        cfg.raw.close()
-
-
-def main():
-    """Run the test cases."""
-    run_in_env(__file__, _run)
-    ksft_exit()
-
-
 if __name__ == "__main__":
-    main()
+    run_raw_tests(__file__, CASES)

@@ -12,16 +12,15 @@ import errno
 import os
 import socket
 
-from lib.py import (KsftFailEx, KsftNamedVariant, Netlink, Udmabuf, bound_queues, defer,
-                    dmabufs, ip, ksft_eq, ksft_exit, ksft_in,
-                    ksft_not_in, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, page_pools, run_in_env,
-                    wait_for)
+from lib.py import (KsftFailEx, KsftNamedVariant, Netlink, Udmabuf,
+                    bound_queues, defer, dmabufs, ip, ksft_eq, ksft_in,
+                    ksft_not_in, ksft_true, ksft_variants, leaves_nothing,
+                    page_pools, wait_for)
 from lib.py.rawnl import (DMABUF_FD, DMABUF_ID, DMABUF_IFINDEX, DMABUF_QUEUES,
                           DMABUF_RX_PAGE_SIZE, QUEUE_ID, QUEUE_IFINDEX,
                           QUEUE_NAPI_ID, QUEUE_TYPE, TYPE_TX)
 from lib.py.rawnl import (Attr, RawNetdev, dmabuf_fd, expect_answer, ifindex,
-                          nest, queue, queue_attrs, rx_page_size)
+                          nest, queue, queue_attrs, run_raw_tests, rx_page_size)
 
 NESTED = Netlink.NLA_F_NESTED
 REQUEST = Netlink.NLM_F_REQUEST
@@ -547,20 +546,5 @@ CASES = [
 ]
 
 
-def _run(cfg):
-    # all that is refused goes through one socket, and leaves nothing on it
-    cfg.raw = RawNetdev()
-    try:
-        ksft_run(CASES, args=(cfg,))
-    finally:
-        cfg.raw.close()
-
-
-def main():
-    """Run the test cases."""
-    run_in_env(__file__, _run)
-    ksft_exit()
-
-
 if __name__ == "__main__":
-    main()
+    run_raw_tests(__file__, CASES)

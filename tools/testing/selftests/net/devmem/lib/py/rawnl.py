@@ -10,7 +10,10 @@ import importlib
 import random
 import struct
 
-from net.lib.py import NetdevFamily, Netlink, ksft_eq, ksft_in, ksft_true
+from net.lib.py import (NetdevFamily, Netlink, ksft_eq, ksft_exit, ksft_in,
+                        ksft_run, ksft_true)
+
+from .env import run_in_env
 
 # NlMsgs and NlAttrs, which the package does not export at its top
 _YNL = importlib.import_module(Netlink.__module__)
@@ -231,3 +234,16 @@ def expect_answer(cfg, answer, error, *, bad=None, missing=None,
     if cfg.is_rust and not core:
         ksft_true(answer.message, f"a refusal must say why: {what}")
         ksft_true(bad or missing, f"a test must know the attribute: {what}")
+
+
+def run_raw_tests(src_path, cases):
+    """Run test cases that get a DevmemEnv with a RawNetdev as its `raw`."""
+    def run(cfg):
+        cfg.raw = RawNetdev()
+        try:
+            ksft_run(cases, args=(cfg,))
+        finally:
+            cfg.raw.close()
+
+    run_in_env(src_path, run)
+    ksft_exit()
