@@ -63,19 +63,14 @@ impl Place {
     pub(crate) fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bound = !self.installed.is_empty();
         writeln!(f, "state: {}", if bound { "bound" } else { "unbound" })?;
+        let (netns, ifindex) = match &self.dev {
+            Some(dev) => (dev.netns_inode(), dev.ifindex()),
+            None => (self.netns, self.ifindex),
+        };
+        writeln!(f, "netns: {netns}\nifindex: {ifindex}")?;
         match &self.dev {
-            Some(dev) => f.write_fmt(fmt!(
-                "netns: {}\nifindex: {}\ndevice: {}\n",
-                dev.netns_inode(),
-                dev.ifindex(),
-                dev.name()
-            ))?,
-            None => f.write_fmt(fmt!(
-                "netns: {}\nifindex: {}\ndevice: {}\n",
-                self.netns,
-                self.ifindex,
-                &*self.name
-            ))?,
+            Some(dev) => f.write_fmt(fmt!("device: {}\n", dev.name()))?,
+            None => f.write_fmt(fmt!("device: {}\n", &*self.name))?,
         }
         write!(f, "queues:")?;
         for queue in &self.installed {
