@@ -9,6 +9,7 @@
 mod admin;
 mod device;
 mod frames;
+mod headers;
 mod interrupt;
 mod spec;
 mod trigger;
@@ -88,6 +89,11 @@ pub trait Fault: Send {
         0
     }
 
+    /// A packet is about to be split. True: it is not, but that is not said.
+    fn lose_header(&mut self, _queue: u16) -> bool {
+        false
+    }
+
     /// An interrupt is about to be raised. True: it is lost.
     fn lose_interrupt(&mut self, _vector: Vector) -> bool {
         false
@@ -133,6 +139,7 @@ pub const CATALOGUE: &[Entry] = &[
     frames::CORRUPT,
     frames::DUPLICATE,
     frames::REORDER,
+    headers::LOST,
     interrupt::LOSE,
 ];
 
@@ -202,6 +209,11 @@ impl FaultSet {
         self.any((direction, queue), |fault| {
             fault.stick_queue(direction, queue)
         })
+    }
+
+    /// Whether any fault wants the packet's header lost.
+    pub fn lose_header(&mut self, queue: u16) -> bool {
+        self.any(queue, |fault| fault.lose_header(queue))
     }
 
     /// Whether any fault eats the interrupt.

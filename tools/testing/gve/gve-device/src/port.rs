@@ -264,6 +264,7 @@ impl Port {
                 state.counters.absent_queue += 1;
                 continue;
             };
+            let lose_header = state.faults.lose_header(destination.queue);
             let written = queue.deliver(
                 frame,
                 destination,
@@ -271,6 +272,7 @@ impl Port {
                     memory: &*state.memory,
                     anomalies: &mut state.anomalies,
                     counters,
+                    lose_header,
                 },
             );
             let block = queue.block();
@@ -402,6 +404,7 @@ impl State {
             memory: &*self.memory,
             anomalies: &mut self.anomalies,
             counters,
+            lose_header: false,
         });
         if written > 0 {
             let block = queue.block();

@@ -56,6 +56,8 @@ pub struct RxContext<'a> {
     pub anomalies: &'a mut Anomalies,
     /// The queue's counters.
     pub counters: &'a mut RxCounters,
+    /// A fault: the frame is not divided, and its completion says it was.
+    pub lose_header: bool,
 }
 
 impl RxQueue {
@@ -105,7 +107,11 @@ impl RxQueue {
             context.counters.dropped += 1;
             return 0;
         }
-        let split = Split::of(&frame, &self.config);
+        let split = if context.lose_header {
+            Split::LOST
+        } else {
+            Split::of(&frame, &self.config)
+        };
         let needed = split.buffers(&frame, &self.config);
         if needed >= usize::from(self.config.buffer_ring_size) {
             context.counters.over_mru += 1;
@@ -196,7 +202,7 @@ impl RxQueue {
             completion.buf_id = buffer.buf_id.get();
             completion.packet_len = len as u16;
             completion.end_of_packet = left == 0;
-            if index == 0 && split.header > 0 {
+            if index == 0 && split.claimed {
                 completion.split_header = true;
                 completion.header_len = split.header as u16;
             }
@@ -274,9 +280,17 @@ impl RxQueue {
 struct Split {
     /// Bytes for the header buffer, 0 for an undivided frame.
     header: usize,
+    /// What the completion says of it.
+    claimed: bool,
 }
 
 impl Split {
+    /// Undivided, without a word about it.
+    const LOST: Split = Split {
+        header: 0,
+        claimed: true,
+    };
+
     fn of(frame: &Frame, config: &RxQueueConfig) -> Split {
         let room = usize::from(config.header_buffer.min(MAX_HEADER_LEN));
         let exact = usize::from(frame.layout().header_end);
@@ -287,7 +301,10 @@ impl Split {
         } else {
             0
         };
-        Split { header }
+        Split {
+            header,
+            claimed: header > 0,
+        }
     }
 
     /// Packet buffers that are used up; a pure header uses one as well.
