@@ -7,7 +7,6 @@ a binding is on two of its queues, tokens are out and a stream runs: the
 binding is there afterwards, or the change is refused and nothing happened.
 """
 
-import os
 import re
 
 from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftXfailEx, MIB,
@@ -223,14 +222,7 @@ def _after_reset(cfg, bound):
 
 @leaves_nothing
 def reset_by_user(cfg):
-    """
-    ethtool --reset, under traffic and with tokens out.
-
-    The base calls gve's reset without rtnl, which lock debugging reports.
-    """
-    if os.path.exists("/proc/lockdep"):
-        raise KsftXfailEx("the base resets without rtnl (defect 21), and this "
-                          "kernel would say so")
+    """ethtool --reset, under traffic and with tokens out."""
     bound = Bound(cfg)
     before = _resets(cfg)
     ethtool(f"--reset {cfg.ifname} all")
