@@ -56,6 +56,14 @@ class Tap(unittest.TestCase):
         self.assertEqual(cases[2].reason, "no such device")
         self.assertEqual(cases[2].name, "net: a.late")
 
+    def test_a_failure_says_why(self):
+        cases = parse("# Check failed 1 != 2\nok 1 a\n"
+                      "# Check| At x.py, line 3, in b:\n# Check failed 40 != 0\nnot ok 2 b\n"
+                      "# Exception|     func()\n# Exception| lib.Err: gone: 5\n"
+                      "# Exception|\nnot ok 3 c\nnot ok 4 d\n", "s")
+        self.assertEqual([case.reason for case in cases],
+                         ["", "Check failed 40 != 0", "lib.Err: gone: 5", ""])
+
     def test_nested_with_hashes(self):
         cases = parse("1..1\n# 1..2\n# ok 1 x\n# ok 2 y\nok 1 prog\n", "s")
         self.assertEqual(summary(cases), [("s: prog.x", "pass"), ("s: prog.y", "pass")])

@@ -12,6 +12,8 @@ _TIME = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[[^\]]*\])? ?")
 _CASE = re.compile(
     r"(?P<indent>(?:# |    )*)(?P<result>ok|not ok) (?P<number>\d+)(?:\s+-)?\s*"
     r"(?P<name>.*?)\s*(?:#\s*(?P<directive>SKIP|XFAIL|TODO)\b\s*(?P<reason>.*))?$")
+# How ksft.py tells what went wrong, before the result.
+_WHY = re.compile(r"# (?P<why>Check failed .*|(?:Check|Exception)\| (?P<error>[\w.]+: .*))$")
 _PLAN = re.compile(r"(?P<indent>(?:# |    )*)1\.\.(?P<count>\d+)\s*(?:#\s*SKIP\s*(?P<reason>.*))?$")
 
 
@@ -45,6 +47,7 @@ def parse(text, suite="tests"):
     Lines that are no TAP are skipped, and so are kernel time stamps.
     """
     levels = [_Level()]
+    why = ""
     for raw in text.splitlines():
         line = _TIME.sub("", raw.rstrip())
         if match := _PLAN.match(line):
@@ -53,14 +56,18 @@ def parse(text, suite="tests"):
             if not levels[-1].planned:
                 levels[-1].cases.append(Case("all", "skip", match["reason"] or "nothing planned"))
         elif match := _CASE.match(line):
-            levels = _result(levels, match)
+            levels = _result(levels, match, why)
+            why = ""
+        elif match := _WHY.match(line):
+            why = match["error"] or match["why"]
     while len(levels) > 1:
         _fold(levels, "unfinished")
     return [Case(f"{suite}: {case.name}", case.outcome, case.reason)
             for case in levels[0].close("plan")]
 
 
-def _result(levels, match):
+def _result(levels, match, why):
+    """Take a result; `why` is what was said before it, good for a failure."""
     depth = _depth(match)
     name = match["name"] or match["number"]
     while len(levels) > depth + 2:
@@ -75,7 +82,8 @@ def _result(levels, match):
         outcome = "pass" if match["result"] == "ok" else "fail"
     level.cases += [Case(f"{name}.{case.name}", case.outcome, case.reason) for case in children]
     if not children:
-        level.cases.append(Case(name, outcome, (match["reason"] or "").strip()))
+        reason = match["reason"] or (why if outcome == "fail" else "")
+        level.cases.append(Case(name, outcome, reason.strip()))
     elif outcome == "fail" and all(case.outcome != "fail" for case in children):
         level.cases.append(Case(name, "fail", "failed although none of its cases did"))
     return levels
