@@ -16,8 +16,9 @@ import os
 import socket
 
 from lib.py import (KsftSkipEx, MIB, defer, ksft_eq, ksft_exit, ksft_ge,
-                    ksft_ne, ksft_pr, ksft_run, ksft_true, ksft_variants,
-                    leaves_nothing, os_error, pattern, run_in_env, send)
+                    ksft_lt, ksft_ne, ksft_pr, ksft_run, ksft_true,
+                    ksft_variants, leaves_nothing, os_error, pattern,
+                    run_in_env, send)
 from lib.py.rawmsg import Memory, RawReceive
 from lib.py.uapi import CMSG_SPACE, ETOOSMALL
 
@@ -90,7 +91,8 @@ def both_kinds(cfg, ipver):
     ksft_pr(f"{receiver.kinds}, {mixed} messages had both")
     ksft_ne(receiver.kinds["linear"], 0)
     ksft_ne(receiver.kinds["dmabuf"], 0)
-    ksft_eq(receiver.kinds["plain"], 0)
+    # a segment that is no longer than what splits late has nothing unreadable
+    ksft_lt(receiver.kinds["plain"], MIB // 100)
     ksft_ne(mixed, 0)
 
 

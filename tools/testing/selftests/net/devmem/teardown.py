@@ -34,8 +34,14 @@ LANE_BYTES = 8 * MIB
 PROGRESS = 20000
 # A closed socket that cannot say goodbye gives up after so many ms.
 USER_TIMEOUT = 1500
-TCP_USER_TIMEOUT = 18
-IPPROTO_TCP = 6
+
+
+def _give_up_soon(sock):
+    """
+    Let the socket outlive its last descriptor for a moment only: an orphan
+    holds its tokens, and segments that came out of order.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
 
 
 class Lane:
@@ -58,8 +64,7 @@ class Lane:
         if order.kind == "two":
             self.holder = self._hold(ipver)
         sock, sender = cfg.connect(ipver, queue)
-        # an orphan holds its tokens, and segments that came out of order
-        sock.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT)
+        _give_up_soon(sock)
         self.flow = Flow(Receiver(sock, self.dmabuf, self.binding.id), sender,
                          0 if self.holder else KEEP)
 
@@ -357,6 +362,7 @@ def netns_moved(cfg, nic, unbind):
     """
     doomed = Elsewhere(cfg)
     receiver, sender, binding = holding(cfg)
+    _give_up_soon(receiver.sock)
     inode = receiver.dmabuf.inode
     thread = send(sender, 20000, 8 * MIB)
     receiver.receive_all(MIB, keep=KEEP)
@@ -410,6 +416,7 @@ def reset_fails(cfg, nic):
         raise KsftSkipEx("the unfixed base warns when a queue cannot be "
                          "restarted (defect 8)")
     receiver, sender, binding = holding(cfg)
+    _give_up_soon(receiver.sock)
     inode = receiver.dmabuf.inode
     thread = send(sender, 20000, 8 * MIB)
     receiver.receive_all(MIB, keep=KEEP)
