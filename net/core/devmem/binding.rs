@@ -19,7 +19,7 @@ use kernel::{
     device::Device,
     dma::DataDirection,
     dma_buf::{DmaBuf, Mapping},
-    net::{netdevice::NetDeviceGuard, rx_queue::RxQueueId},
+    net::{netdevice::NetDeviceGuard, page_pool, rx_queue::RxQueueId},
     page::PAGE_SHIFT,
     prelude::*,
     str::CString,
@@ -37,7 +37,8 @@ use kernel::{
 pub(crate) struct Memory {
     #[pin]
     pub(crate) pool: NiovPool,
-    /// Taken out when the hardware leaves, which may be long before the last token comes back.
+    /// Taken out when no hardware has a use for it any more, which may be long before the last
+    /// token comes back.
     #[pin]
     mapping: Mutex<Option<Mapping>>,
     buf: DmaBuf,
@@ -52,14 +53,25 @@ impl Memory {
         &self.buf
     }
 
-    /// Unmaps and detaches: the device that did DMA is about to lose its driver, and a mapping must
-    /// not outlive that. Tokens are good for as long as the buffer itself.
+    /// Unmaps and detaches, once no hardware writes there any more: all queues have been restarted,
+    /// or their device is about to lose its driver, which a mapping must not outlive. Tokens are
+    /// good for as long as the buffer itself.
     ///
     /// Process context.
     fn unmap(&self) {
         let mapping = self.mapping.lock().take();
 
         drop(mapping);
+    }
+
+    /// Unmaps if the queues that were bound have all been restarted. One that could not be goes on
+    /// with the memory that it has.
+    ///
+    /// Process context, with no queue bound any more.
+    fn unmap_unless_used(&self) {
+        if page_pool::usage(self.pool.area().dmabuf_id()).in_use == 0 {
+            self.unmap();
+        }
     }
 
     /// How often a page pool wanted niovs and got none.
@@ -211,7 +223,7 @@ impl Bound {
     /// Unbinds, with the device that it was bound on locked by the caller.
     pub(crate) fn unbind_locked(self, dev: &NetDeviceGuard<'_>) {
         self.binding.close_queues(dev);
-        self.trace_end();
+        self.end();
     }
 
     /// Unbinds. Takes the instance lock of the device, if that is still there.
@@ -221,13 +233,15 @@ impl Bound {
 
         match dev {
             Some(dev) => self.unbind_locked(&dev.lock()),
-            None => self.trace_end(),
+            None => self.end(),
         }
     }
 
-    fn trace_end(&self) {
+    /// The binding is on no queue any more.
+    fn end(&self) {
         let pool = &self.binding.memory.pool;
 
+        self.binding.memory.unmap_unless_used();
         ffi::trace_unbind(self.id(), pool.area().niovs().len() - pool.available());
     }
 }

@@ -145,6 +145,13 @@ __rust_helper unsigned int rust_helper_page_pool_idle(struct page_pool *pool)
 	return in_ring + READ_ONCE(pool->alloc.count);
 }
 
+/* Has its driver let go of it, so that only what is out keeps it? */
+__rust_helper bool
+rust_helper_page_pool_is_detached(const struct page_pool *pool)
+{
+	return READ_ONCE(pool->user.detach_time);
+}
+
 __rust_helper void *rust_helper_page_pool_mp_priv(const struct page_pool *pool)
 {
 	return pool->mp_priv;

@@ -60,6 +60,8 @@ pub struct PoolUsage {
     /// How many pools there are: one a bound queue, and those of former bindings of a queue that
     /// wait for their niovs.
     pub pools: usize,
+    /// How many of them a driver still takes buffers from, for hardware to write to.
+    pub in_use: usize,
     /// Niovs that wait in them for the next packet.
     pub idle: usize,
 }
@@ -74,6 +76,9 @@ pub fn usage(dmabuf_id: u32) -> PoolUsage {
     for entry in live.lock().iter().filter(|e| e.dmabuf_id == dmabuf_id) {
         usage.pools += 1;
         // SAFETY: By the type invariant, since the list is locked.
+        let detached = unsafe { bindings::page_pool_is_detached(entry.pool.as_ptr()) };
+        usage.in_use += usize::from(!detached);
+        // SAFETY: As above.
         usage.idle += unsafe { bindings::page_pool_idle(entry.pool.as_ptr()) } as usize;
     }
     usage

@@ -11,10 +11,9 @@ import ctypes
 import socket
 import time
 
-from lib.py import (NetNSEnter, Receiver, defer, dmabufs, dontneed,
-                    holding, ip, ksft_eq, ksft_exit, ksft_ge, ksft_ne, ksft_run,
-                    ksft_true, leaves_nothing, page_pools, run_in_env, send,
-                    wait_for)
+from lib.py import (NetNSEnter, Receiver, defer, dontneed, holding, ip, ksft_eq,
+                    ksft_exit, ksft_ge, ksft_ne, ksft_run, ksft_true,
+                    leaves_nothing, page_pools, run_in_env, send, wait_for)
 
 HELD = 20000
 
@@ -38,18 +37,14 @@ def _in_state(sock, state):
               f"state {state} does not come: {_state(sock)}")
 
 
-def _attached(inode):
-    return len(dmabufs().get(inode, []))
+def _gone(cfg, dmabuf):
+    """No pool of any binding is left, and nobody has the buffer."""
+    return not page_pools(cfg.netdev, cfg.ifindex) and not dmabuf.is_held
 
 
-def _gone(cfg, inode):
-    """No pool of any binding is left and nobody is attached to the buffer."""
-    return not page_pools(cfg.netdev, cfg.ifindex) and not _attached(inode)
-
-
-def _ends_with(cfg, inode, what):
+def _ends_with(cfg, dmabuf, what):
     """Now that @what has happened, the binding has to end."""
-    ksft_true(wait_for(lambda: _gone(cfg, inode), 30),
+    ksft_true(wait_for(lambda: _gone(cfg, dmabuf), 30),
               f"{what} must end the binding")
 
 
@@ -69,7 +64,7 @@ def _disconnect(sock):
 def fin_wait2(cfg):
     """A half-closed socket goes on receiving, and its tokens are good."""
     receiver, sender, binding = holding(cfg, held=HELD)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     receiver.sock.shutdown(socket.SHUT_WR)
     _in_state(receiver.sock, FIN_WAIT2)
     _give_back_one(receiver)
@@ -77,9 +72,9 @@ def fin_wait2(cfg):
     receiver.receive_all(2 * HELD, keep=1 << 30)
     ksft_eq(receiver.kinds["dmabuf"], 2 * HELD)
     binding.close()
-    ksft_eq(_attached(inode), 1)
+    ksft_true(dmabuf.is_held)
     receiver.release()
-    _ends_with(cfg, inode, "the last token")
+    _ends_with(cfg, dmabuf, "the last token")
 
 
 @leaves_nothing
@@ -89,7 +84,7 @@ def fin_wait2_orphan(cfg):
     keeps them for a while, as an orphan; a timer ends it.
     """
     receiver, _, binding = holding(cfg, "6", held=HELD)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     receiver.sock.setsockopt(socket.IPPROTO_TCP, TCP_LINGER2, TIMEWAIT_LEN + 3)
     receiver.sock.shutdown(socket.SHUT_WR)
     _in_state(receiver.sock, FIN_WAIT2)
@@ -99,8 +94,8 @@ def fin_wait2_orphan(cfg):
     # a detached pool looks for its niovs each second
     time.sleep(1.5)
     if time.monotonic() - began < 2.5:
-        ksft_eq(_attached(inode), 1, "the orphan must hold the memory")
-    _ends_with(cfg, inode, "the orphan's end")
+        ksft_true(dmabuf.is_held, "the orphan must hold the memory")
+    _ends_with(cfg, dmabuf, "the orphan's end")
     ksft_ge(time.monotonic() - began, 2)
 
 
@@ -108,13 +103,13 @@ def fin_wait2_orphan(cfg):
 def fin_wait2_closed(cfg):
     """With the usual linger time a mini-socket waits, without the tokens."""
     receiver, _, binding = holding(cfg, held=HELD)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     receiver.sock.shutdown(socket.SHUT_WR)
     _in_state(receiver.sock, FIN_WAIT2)
     receiver.sock.close()
-    ksft_eq(_attached(inode), 1, "the binding must hold the memory")
+    ksft_true(dmabuf.is_held, "the binding must hold the memory")
     binding.close()
-    _ends_with(cfg, inode, "unbinding")
+    _ends_with(cfg, dmabuf, "unbinding")
 
 
 def _time_wait_exists(port):
@@ -129,7 +124,7 @@ def _time_wait_exists(port):
 def time_wait(cfg):
     """The connection is in TIME_WAIT; the socket is there, and its tokens."""
     receiver, sender, binding = holding(cfg, held=HELD)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     port = receiver.sock.getsockname()[1]
     receiver.sock.shutdown(socket.SHUT_WR)
     _in_state(receiver.sock, FIN_WAIT2)
@@ -140,9 +135,9 @@ def time_wait(cfg):
     _give_back_one(receiver)
     binding.close()
     _give_back_one(receiver)
-    ksft_eq(_attached(inode), 1)
+    ksft_true(dmabuf.is_held)
     receiver.sock.close()
-    _ends_with(cfg, inode, "closing the socket")
+    _ends_with(cfg, dmabuf, "closing the socket")
 
 
 @leaves_nothing
@@ -152,7 +147,7 @@ def last_ack(cfg):
     has acknowledged that.
     """
     receiver, sender, binding = holding(cfg, held=HELD)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     sender.close()
     _in_state(receiver.sock, CLOSE_WAIT)
     _give_back_one(receiver)
@@ -163,9 +158,9 @@ def last_ack(cfg):
     receiver.sock.close()
     binding.close()
     time.sleep(1.5)
-    ksft_eq(_attached(inode), 1, "the orphan must hold the memory")
+    ksft_true(dmabuf.is_held, "the orphan must hold the memory")
     undo.exec()
-    _ends_with(cfg, inode, "the peer's last word")
+    _ends_with(cfg, dmabuf, "the peer's last word")
 
 
 def _listen(cfg):
@@ -214,7 +209,7 @@ def disconnect_and_connect(cfg):
     a second connection of the socket adds its own.
     """
     receiver, peer, binding = _active(cfg)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     send(peer, HELD, HELD).finish()
     receiver.wait_queued(HELD)
     _disconnect(receiver.sock)
@@ -228,16 +223,16 @@ def disconnect_and_connect(cfg):
             "a token that is out must not be given again")
     again.release()
     binding.close()
-    ksft_eq(_attached(inode), 1)
+    ksft_true(dmabuf.is_held)
     receiver.release()
-    _ends_with(cfg, inode, "the last token of the first connection")
+    _ends_with(cfg, dmabuf, "the last token of the first connection")
 
 
 @leaves_nothing
 def disconnect_and_listen(cfg):
     """A socket with tokens out becomes a listener; its children have none."""
     receiver, _, binding = _active(cfg)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     _disconnect(receiver.sock)
     receiver.sock.listen(1)
     with NetNSEnter(cfg.remote_ns):
@@ -253,9 +248,9 @@ def disconnect_and_listen(cfg):
     child.close()
     _give_back_one(receiver)
     binding.close()
-    ksft_eq(_attached(inode), 1)
+    ksft_true(dmabuf.is_held)
     receiver.sock.close()
-    _ends_with(cfg, inode, "closing the listener")
+    _ends_with(cfg, dmabuf, "closing the listener")
 
 
 @leaves_nothing

@@ -19,10 +19,10 @@ import time
 
 from lib.py import (Binding, Flow, KsftNamedVariant, KsftSkipEx, MIB,
                     NetNSEnter, Nic, Receiver, Traffic, Udmabuf, batches,
-                    bound_queues, defer, describe, dmabuf_references, dmabufs,
-                    ethtool, holding, ip, ksft_eq, ksft_exit, ksft_gt, ksft_pr,
-                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
-                    netdev_family, orders, run_in_env, send, wait_for)
+                    bound_queues, defer, describe, dmabufs, ethtool, holding,
+                    ip, ksft_eq, ksft_exit, ksft_pr, ksft_run, ksft_true,
+                    ksft_variants, leaves_nothing, netdev_family, orders,
+                    run_in_env, send, wait_for)
 
 # Bindings at a time, each on a queue of its own beside queue 0.
 LANES = 15
@@ -53,11 +53,10 @@ class Lane:
         self.order = order
         self.name = f"{describe(order)} ({order.kind}, queue {queue})"
         self.done = set()
-        self.unmapped = False
+        self.hardware_left = False
         self.dmabuf = Udmabuf(LANE_BYTES)
         defer(self.dmabuf.close)
         self.inode = self.dmabuf.inode
-        self._ours = dmabuf_references(self.inode)
         self.binding = Binding(cfg.ifindex, self.dmabuf.fd, [queue])
         defer(self.binding.close)
         self.holder = None
@@ -113,27 +112,28 @@ class Lane:
     @property
     def released(self):
         """The dma-buf is neither attached nor held by anybody but us."""
-        return not dmabufs()[self.inode] and \
-            dmabuf_references(self.inode) == self._ours
+        return not dmabufs()[self.inode] and not self.dmabuf.is_held
 
     def check(self):
         """
         Memory that somebody may use must be there.
 
-        It has no mapping any more when the hardware left while it was bound;
-        with C that stays too, for a device that has no driver.
+        It is mapped as long as hardware may write there. C goes on until the
+        last token, for a device that may have no driver any more.
         """
         where = f"{self.name}, after {self.done}"
-        if self.unmapped:
+        if self.bound and not self.hardware_left:
+            ksft_eq(len(dmabufs()[self.inode]), 1, where)
+        elif self.cfg.is_rust:
             ksft_eq(dmabufs()[self.inode], [], where)
         elif self.held:
             ksft_eq(len(dmabufs()[self.inode]), 1, where)
         if self.held:
-            ksft_gt(dmabuf_references(self.inode), self._ours, where)
+            ksft_true(self.dmabuf.is_held, where)
 
     def hardware_gone(self):
         """The NIC has left for good."""
-        self.unmapped = self.bound and self.cfg.is_rust
+        self.hardware_left = True
 
     def close(self):
         """The rest, in any order."""
@@ -245,7 +245,7 @@ def ends(cfg, nic, batch):
             ksft_true(lane.finished, lane.name)
             ksft_true(wait_for(lambda: lane.released, 20),
                       f"{lane.name}: {dmabufs()[lane.inode]}, "
-                      f"{dmabuf_references(lane.inode)} references")
+                      f"held: {lane.dmabuf.is_held}")
         clock.lap("memory back")
     finally:
         for lane in lanes:
@@ -342,7 +342,7 @@ def netns_deleted(cfg, nic):
             traffic.stop()
         ksft_eq(len(dmabufs()[dmabuf.inode]), 1)
         binding.close()
-        ksft_true(wait_for(lambda: not dmabufs()[dmabuf.inode], 20),
+        ksft_true(wait_for(lambda: not dmabuf.is_held, 20),
                   "the binding must end with its socket")
     finally:
         cfg.ifindex = ifindex
@@ -363,7 +363,7 @@ def netns_moved(cfg, nic, unbind):
     doomed = Elsewhere(cfg)
     receiver, sender, binding = holding(cfg)
     _give_up_soon(receiver.sock)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     thread = send(sender, 20000, 8 * MIB)
     receiver.receive_all(MIB, keep=KEEP)
     try:
@@ -379,19 +379,19 @@ def netns_moved(cfg, nic, unbind):
             netdev.sock.close()
         if unbind == "there":
             binding.close()
-        ksft_eq(len(dmabufs()[inode]), 1)
+        ksft_true(dmabuf.is_held)
         doomed.delete()
         nic.wait_home()
-        ksft_eq(len(dmabufs()[inode]), 1)
+        ksft_true(dmabuf.is_held)
         if unbind == "after":
             # C can only unbind from a NIC that is up (defect 8)
             if not cfg.is_rust:
                 nic.home_up()
             binding.close()
-        ksft_eq(len(dmabufs()[inode]), 1, "tokens must hold the memory")
+        ksft_true(dmabuf.is_held, "tokens must hold the memory")
         receiver.release()
         receiver.sock.close()
-        ksft_true(wait_for(lambda: not dmabufs()[inode], 20),
+        ksft_true(wait_for(lambda: not dmabuf.is_held, 20),
                   "the last token must end the binding")
     finally:
         _silence(sender, thread)
@@ -417,7 +417,7 @@ def reset_fails(cfg, nic):
                          "restarted (defect 8)")
     receiver, sender, binding = holding(cfg)
     _give_up_soon(receiver.sock)
-    inode = receiver.dmabuf.inode
+    dmabuf = receiver.dmabuf
     thread = send(sender, 20000, 8 * MIB)
     receiver.receive_all(MIB, keep=KEEP)
     try:
@@ -428,10 +428,10 @@ def reset_fails(cfg, nic):
                       "the driver does not reset the device")
             binding.close()
         ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
-        ksft_eq(len(dmabufs()[inode]), 1, "tokens must hold the memory")
+        ksft_true(dmabuf.is_held, "tokens must hold the memory")
         receiver.release()
         receiver.sock.close()
-        ksft_true(wait_for(lambda: not dmabufs()[inode], 20),
+        ksft_true(wait_for(lambda: not dmabuf.is_held, 20),
                   "the last token must end the binding")
         nic.unbind_driver()
     finally:

@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 
+from .leftover import dmabuf_references
 from .uapi import DMA_BUF_IOCTL_SYNC, DMA_BUF_SYNC_END, DMA_BUF_SYNC_READ
 
 
@@ -23,16 +24,23 @@ class MappedDmabuf:
         self.size = size
         self.fd = None
         self._map = None
+        self._own = 0
 
     def _open(self, fd):
         """The exporter made it: take and map @fd."""
         self.fd = fd
         self._map = mmap.mmap(fd, self.size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._own = dmabuf_references(self.inode)
 
     @property
     def inode(self):
         """Inode number, which is how debugfs names this buffer."""
         return os.fstat(self.fd).st_ino
+
+    @property
+    def is_held(self):
+        """A binding holds it, be it mapped for a device or not."""
+        return dmabuf_references(self.inode) > self._own
 
     def read(self, offset, size):
         """The bytes at offset, read between the begin and end of an access."""
