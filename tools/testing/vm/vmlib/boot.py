@@ -57,7 +57,6 @@ class Guest:
     memory: int = 3072  # MiB
     cpus: int = 2
     timeout: int = 900  # seconds, for the boot and all commands together
-    append: tuple = ()
 
 
 @dataclass
@@ -155,8 +154,6 @@ def _command(guest, sockets):
         # and the guest's clock ten times too fast.
         if khz := tsc_khz():
             argv += ["--append", f"tsc_early_khz={khz}"]
-    for word in guest.append:
-        argv += ["--append", word]
     if guest.nics:
         argv.append(f"--qemu-opts={_devices(guest, sockets)}")
     return argv + ["--exec", f"bash {shlex.quote(str(guest.results / 'guest.sh'))}"]

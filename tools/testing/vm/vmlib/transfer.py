@@ -32,11 +32,11 @@ class Knobs:
         return 300 + self.bytes * len(self.families.split(",")) // (1 << 20)
 
 
-def machine(image, knobs, name, append=()):
+def machine(image, knobs, name):
     """The guest of one run; its results go to build/NAME."""
     out = paths.BUILD / name
     return boot.Guest(
-        image=image, results=out, nics=model.Options(), timeout=knobs.timeout, append=append,
+        image=image, results=out, nics=model.Options(), timeout=knobs.timeout,
         commands=[("run", ["python3", PROGRAM, *knobs.arguments(out)])])
 
 

@@ -10,9 +10,6 @@ PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
 TIMEOUT = 2700  # seconds
 SPLIT_LATE = 64  # bytes of payload that the model leaves with the headers
-# The base's gve claims no segment size, so that DMA debugging reports every
-# udmabuf of more than 64 KiB, with the C implementation as well.
-APPEND = ("dma_debug=off",)
 # Profile of test.py: what the device model is asked for, and told to the tests.
 PROFILES = {
     "default": (model.Options(), ()),
@@ -42,7 +39,7 @@ def _selftests(report, image, label, options, command):
     """Boot and run the kselftests of a profile; returns the Outcome, or None."""
     out = paths.BUILD / f"guest-{label.removeprefix('kselftests ').replace(' ', '-')}"
     tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
-                       commands=[("test", [*command, "--out", out])], append=APPEND)
+                       commands=[("test", [*command, "--out", out])])
     outcome = None
     with report.stage(label) as stage:
         stage.note(boot.accelerator())
@@ -83,7 +80,7 @@ def _kunit(report, outcome):
 def _transfer(report, image, impl, label):
     with report.stage(label) as stage:
         knobs = dataclasses.replace(SMALL, impl=impl)
-        guest = transfer.machine(image, knobs, f"guest-{label.replace(' ', '-')}", append=APPEND)
+        guest = transfer.machine(image, knobs, f"guest-{label.replace(' ', '-')}")
         outcome = boot.run(guest, stage.tick)
         boot.require(outcome, guest)
         _record, problems = transfer.judge(outcome, guest, knobs)

@@ -19,7 +19,6 @@ from ..errors import HarnessError
 PROGRAM = paths.VM / "guest/peer.py"
 IMPLEMENTATIONS = ("c", "rust")
 TIMEOUT = 1500  # seconds, a boot
-APPEND = ()
 LABEL = "peer's suite"
 
 
@@ -58,7 +57,7 @@ def _boot(stage, impl, image, kernel, base_selftests, only=()):
     out = paths.BUILD / f"guest-peer-{impl}{'-again' if only else ''}"
     flags = [word for name in only for word in ("--only", name)]
     guest = boot.Guest(
-        image=image, results=out, nics=model.Options(), timeout=TIMEOUT, append=APPEND,
+        image=image, results=out, nics=model.Options(), timeout=TIMEOUT,
         commands=[("peer", ["env", f"DEVMEM_TREE={kernel.tree.where}",
                             f"BASE_SELFTESTS={base_selftests}", "python3", PROGRAM,
                             "--out", out, *flags])])
