@@ -57,6 +57,9 @@ def main():
             tests = [test for test in tests if _wanted(test.path, args.only)]
             if tests and tests[0].nic:
                 nic.setup(MTU, RX_QUEUES, server=nic.HOST)
+                # Tests take the interface down, and the next one wants its address.
+                for end in (nic.HOST, nic.CLIENT):
+                    end.run(f"busybox sysctl -w net.ipv6.conf.{end.ifname}.keep_addr_on_down=1")
                 nic.CLIENT.run(f"ip -6 route add {PREFIX_V6} via {nic.HOST.address['6']}")
             for test in tests:
                 record(runner.run(test))

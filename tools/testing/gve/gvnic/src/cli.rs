@@ -42,6 +42,10 @@ pub struct Options {
           value_parser = clap::value_parser!(u16).range(68..=9714))]
     pub mtu: u16,
 
+    /// Fewest entries of a receive ring that the driver is told of; a power of two
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = ring_size)]
+    pub rx_ring_min: u16,
+
     /// Most entries of a ring; a power of two
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = ring_size)]
     pub ring_max: u16,

@@ -157,7 +157,7 @@ fn build(options: &Options) -> Result<Hub, ServeError> {
             ring_max: options.ring_max,
             ring_default: options.ring_default.min(options.ring_max),
             tx_ring_min: usual.tx_ring_min.min(options.ring_max),
-            rx_ring_min: usual.rx_ring_min.min(options.ring_max),
+            rx_ring_min: options.rx_ring_min.min(options.ring_max),
             split_late: options.split_late,
             backlog: options.backlog,
             ..usual

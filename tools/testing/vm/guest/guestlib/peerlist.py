@@ -13,7 +13,7 @@ class PeerTest:
 
     path: below the installed selftests, also its name
     arguments: for the program
-    timeout: seconds; a guest under full emulation is slow
+    timeout: seconds; guests under full emulation are slow, and two run at once
     nic: runs on the emulated gVNIC, not on loopback, veth or netdevsim
     netkit: leases the NIC's queues, see on_gve.py
     scratch: writes to its folder, which cannot be written here
@@ -22,7 +22,7 @@ class PeerTest:
 
     path: str
     arguments: tuple = ()
-    timeout: int = 120
+    timeout: int = 300
     nic: bool = False
     netkit: bool = False
     scratch: bool = False
@@ -39,7 +39,7 @@ class LeftOut:
 
 
 def _nic(path, **kwargs):
-    return PeerTest(path, nic=True, **{"timeout": 300, **kwargs})
+    return PeerTest(path, nic=True, **kwargs)
 
 
 # The code around the ciphers is the same for all, and the guest has but AES-GCM;

@@ -18,7 +18,9 @@ from ..errors import HarnessError
 
 PROGRAM = paths.VM / "guest/peer.py"
 IMPLEMENTATIONS = ("c", "rust")
-TIMEOUT = 1500  # seconds, a boot
+TIMEOUT = 1800  # seconds, a boot
+# nk_devmem.py and userns_devmem.py want rings of 64.
+NIC = model.Options(extra=("--rx-ring-min", "64"))
 LABEL = "peer's suite"
 
 
@@ -57,7 +59,7 @@ def _boot(stage, impl, image, kernel, base_selftests, only=()):
     out = paths.BUILD / f"guest-peer-{impl}{'-again' if only else ''}"
     flags = [word for name in only for word in ("--only", name)]
     guest = boot.Guest(
-        image=image, results=out, nics=model.Options(), timeout=TIMEOUT,
+        image=image, results=out, nics=NIC, timeout=TIMEOUT,
         commands=[("peer", ["env", f"DEVMEM_TREE={kernel.tree.where}",
                             f"BASE_SELFTESTS={base_selftests}", "python3", PROGRAM,
                             "--out", out, *flags])])
