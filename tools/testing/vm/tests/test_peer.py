@@ -27,13 +27,13 @@ def run(**tests):
 
 
 class Verdicts(unittest.TestCase):
-    def verdicts(self, text, status=0, late=""):
+    def verdicts(self, text, status=0, late="", counts=False):
         tap = Tap()
         for line in text.splitlines():
             tap.feed(line)
         last = text.splitlines()[-1] if text else ""
         return [(case.name, case.outcome, case.note)
-                for case in verdicts(tap, status, late, last)]
+                for case in verdicts(tap, status, late, last, counts)]
 
     def test_without_tap_the_status_counts(self):
         self.assertEqual(self.verdicts("OK\n"), [("exit status", "pass", "")])
@@ -56,6 +56,11 @@ class Verdicts(unittest.TestCase):
     def test_two_of_one_name(self):
         self.assertEqual([name for name, *_rest in self.verdicts("1..2\nok 1 a\nnot ok 2 a\n", 1)],
                          ["a", "a #2"])
+
+    def test_numbers_that_vary(self):
+        self.assertEqual([name for name, *_rest in self.verdicts(
+            "1..2\nok 1 sk[0] = 8\nok 2 sk[1] = 19\n", counts=True)],
+            ["sk[N] = N", "sk[N] = N #2"])
 
 
 class Running(unittest.TestCase):
@@ -99,7 +104,7 @@ class Running(unittest.TestCase):
 class Stage(unittest.TestCase):
     """The stage of make test, with guests that are made up."""
 
-    def check(self, *boots):
+    def check(self, *boots, finished=True):
         """Run the stage; `boots` are (C, Rust) outcomes of one case, a boot each."""
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
@@ -114,7 +119,7 @@ class Stage(unittest.TestCase):
             outcome = next(outcomes[guest.image.name.removeprefix("bzImage-")])
             (guest.results / "peer.jsonl").write_text(json.dumps(
                 run(t={"a": (outcome, "")})["t"]) + "\n")
-            return types.SimpleNamespace(finished=True)
+            return types.SimpleNamespace(finished=finished)
 
         record = report.Report()
         kernel = types.SimpleNamespace(tree=types.SimpleNamespace(where="/tree"))
@@ -131,6 +136,11 @@ class Stage(unittest.TestCase):
         self.assertEqual((record.count("fail"), record.count("pass")), (0, 1))
         self.assertEqual(len(booted), 2)
         self.assertTrue(written["cases"][0]["same"] and written["left_out"])
+
+    def test_a_guest_that_ends_early_fails(self):
+        record, _written, _booted = self.check(("pass", "pass"), finished=False)
+        self.assertEqual({entry.name for entry in record.entries if entry.outcome == "fail"},
+                         {"c: all tests", "rust: all tests"})
 
     def test_a_difference_that_stays_fails(self):
         record, written, booted = self.check(("pass", "fail"), ("pass", "fail"))

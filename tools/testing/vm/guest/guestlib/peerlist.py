@@ -17,6 +17,7 @@ class PeerTest:
     nic: runs on the emulated gVNIC, not on loopback, veth or netdevsim
     netkit: leases the NIC's queues, see on_gve.py
     scratch: writes to its folder, which cannot be written here
+    counts: names of its cases have numbers in them that no two runs share
     omit: cases that are not run, and why
     """
 
@@ -26,6 +27,7 @@ class PeerTest:
     nic: bool = False
     netkit: bool = False
     scratch: bool = False
+    counts: bool = False
     omit: tuple = ()
     why: str = ""
 
@@ -85,7 +87,7 @@ HOST = (
     PeerTest("drivers/net/queues.py"),
     PeerTest("drivers/net/hds.py"),
     PeerTest("drivers/net/napi_id.py"),
-) + tuple(PeerTest(f"net/tcp_ao/{name}_ipv{version}", scratch=True)
+) + tuple(PeerTest(f"net/tcp_ao/{name}_ipv{version}", scratch=True, counts=True)
           for name in ("connect", "restore", "rst", "self-connect", "seq-ext",
                        "setsockopt-closed")
           for version in "46")
@@ -107,7 +109,8 @@ NIC = (
     _nic("drivers/net/queues.py"),
     _nic("drivers/net/ring_reconfig.py"),
     _nic("drivers/net/napi_id.py"),
-    _nic("drivers/net/stats.py"),
+    _nic("drivers/net/stats.py", omit=("check_down",),
+         why="panics the base: patches/fixes has it mended, and reconfigure.py tests that"),
     _nic("drivers/net/xdp.py"),
     _nic("drivers/net/hw/csum.py"),
 )

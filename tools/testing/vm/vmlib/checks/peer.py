@@ -28,7 +28,10 @@ def check(report, images, kernel, base_selftests):
     """Boot {implementation: image}, compare, record in peer.json."""
     with report.stage(LABEL) as stage:
         def boot_one(impl, only=()):
-            return _boot(stage, impl, images[impl], kernel, base_selftests, only)
+            records, end = _boot(stage, impl, images[impl], kernel, base_selftests, only)
+            if end:
+                report.add(LABEL, f"{impl}: all tests", "fail", end)
+            return records
 
         # Side by side: these tests wait most of the time.
         with ThreadPoolExecutor() as guests:
@@ -55,7 +58,10 @@ def check(report, images, kernel, base_selftests):
 
 
 def _boot(stage, impl, image, kernel, base_selftests, only=()):
-    """Run the list (or the tests named in `only`) on one kernel; its records."""
+    """Run the list (or the tests named in `only`) on one kernel.
+
+    Returns its records, and what kept the guest from its end, if anything.
+    """
     out = paths.BUILD / f"guest-peer-{impl}{'-again' if only else ''}"
     flags = [word for name in only for word in ("--only", name)]
     guest = boot.Guest(
@@ -70,10 +76,10 @@ def _boot(stage, impl, image, kernel, base_selftests, only=()):
         log = out / "peer.log"
         boot.require(outcome, guest)
         raise HarnessError(f"the guest ran no test\n{ui.tail(log) if log.is_file() else ''}")
-    if not outcome.finished:
-        stage.note(f"{impl}: the guest did not get beyond {list(records)[-1]}; "
-                   f"see {out / 'console.log'}")
-    return records
+    if outcome.finished:
+        return records, ""
+    return records, (f"the guest did not get beyond {list(records)[-1]}; "
+                     f"see {out / 'console.log'}")
 
 
 def _left_out():
