@@ -9,10 +9,11 @@ binding is there afterwards, or the change is refused and nothing happened.
 
 import re
 
-from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftXfailEx, MIB,
-                    Receiver, Traffic, bound_queues, defer, ethtool, ip, ksft_eq,
-                    ksft_exit, ksft_in, ksft_ne, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, run_in_env, wait_for)
+from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftSkipEx,
+                    KsftXfailEx, MIB, Receiver, Traffic, bound_queues, defer,
+                    ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_in, ksft_ne,
+                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
+                    run_in_env, wait_for)
 
 KEEP = 8
 PROGRESS = 64 << 10
@@ -198,6 +199,26 @@ def rings_while_down(cfg):
     bound.check()
 
 
+@leaves_nothing
+def statistics_while_down(cfg):
+    """Anybody may ask for the queues' statistics when there are no queues."""
+    if not cfg.is_rust:
+        raise KsftSkipEx("the unfixed base panics (NULL pointer dereference in "
+                         "gve_get_rx_queue_stats)")
+    bound = Bound(cfg)
+    cfg.link_down()
+    try:
+        for scope in ({}, {"scope": "queue"}):
+            found = cfg.netdev.qstats_get({"ifindex": cfg.ifindex, **scope},
+                                          dump=True)
+            ksft_eq([entry for entry in found if entry.get("rx-bytes")], [])
+    finally:
+        cfg.link_up()
+    bound.check()
+    found = cfg.netdev.qstats_get({"ifindex": cfg.ifindex}, dump=True)
+    ksft_ge(sum(entry["rx-bytes"] for entry in found), PROGRESS)
+
+
 def _resets(cfg):
     """Resets that the driver has done."""
     text = ethtool(f"-S {cfg.ifname}").stdout
@@ -267,6 +288,7 @@ CASES = [
     enough_channels,
     mtu,
     rings_while_down,
+    statistics_while_down,
     reset_by_user,
     reset_by_device,
     link_flaps,
