@@ -54,7 +54,7 @@ def main():
             sink.flush()
 
         for tests in (peerlist.HOST, peerlist.NIC):
-            tests = [test for test in tests if _wanted(test.path, args.only)]
+            tests = [test for test in tests if _wanted(test.name, args.only)]
             if tests and tests[0].nic:
                 nic.setup(MTU, RX_QUEUES, server=nic.HOST)
                 # Tests take the interface down, and the next one wants its address.

@@ -41,7 +41,7 @@ class PeerRunner:
         last = ""
         started = time.monotonic()
         self._log.new_lines()
-        with open(self._out / f"{test.path.replace('/', '-')}.log", "w", encoding="utf-8") as sink:
+        with open(self._out / f"{test.name.replace('/', '-')}.log", "w", encoding="utf-8") as sink:
             def take(line):
                 nonlocal last
                 line = tap.feed(line)
@@ -66,8 +66,8 @@ class PeerRunner:
         counts = Counter(case.outcome for case in cases)
         told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("pass", "fail", "skip")
                          if counts[outcome])
-        self._say(f"{test.path}: {told}, {seconds:.0f} s")
-        return {"test": test.path, "seconds": round(seconds, 1), "status": status,
+        self._say(f"{test.name}: {told}, {seconds:.0f} s")
+        return {"test": test.name, "seconds": round(seconds, 1), "status": status,
                 "cases": [asdict(case) for case in cases]}
 
     def _argv(self, test, program):

@@ -11,7 +11,7 @@ NO_TX = "sends from device memory, which this build does not do in Rust yet"
 class PeerTest:
     """One program of the base's selftests, unmodified.
 
-    path: below the installed selftests, also its name
+    path: below the installed selftests
     arguments: for the program
     timeout: seconds; guests under full emulation are slow, and two run at once
     nic: runs on the emulated gVNIC, not on loopback, veth or netdevsim
@@ -30,6 +30,11 @@ class PeerTest:
     counts: bool = False
     omit: tuple = ()
     why: str = ""
+
+    @property
+    def name(self):
+        """What it is called in results: some run on both kinds of interface."""
+        return f"{self.path} (gve)" if self.nic else self.path
 
 
 @dataclass(frozen=True)

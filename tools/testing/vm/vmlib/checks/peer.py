@@ -86,7 +86,7 @@ def _left_out():
     """(name, reason) of what is not run, tests and cases, from the guest's list."""
     sys.path.insert(0, str(paths.VM / "guest"))
     from guestlib import peerlist
-    found = [(f"{test.path}: {case}", test.why) for test in peerlist.HOST + peerlist.NIC
+    found = [(f"{test.name}: {case}", test.why) for test in peerlist.HOST + peerlist.NIC
              for case in test.omit]
     return found + [(test.path, test.why) for test in peerlist.LEFT_OUT]
 
