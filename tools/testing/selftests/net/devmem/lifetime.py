@@ -9,13 +9,14 @@ tokens out and under traffic: every niov comes back, the dma-buf is released.
 import os
 import signal
 import socket
+import time
 
-from lib.py import (Binding, Child, KsftNamedVariant, MIB, NetNSEnter,
-                    Receiver, Udmabuf, bound_queues, defer, dmabufs, dontneed,
-                    holding, ksft_eq, ksft_exit, ksft_ge, ksft_in, ksft_ne,
-                    ksft_pr, ksft_run, ksft_true, ksft_variants,
-                    leaves_nothing, page_pools, pattern, run_in_env, send,
-                    wait_for)
+from lib.py import (Binding, Child, KsftNamedVariant, KsftSkipEx, MIB,
+                    NetNSEnter, Receiver, Udmabuf, bound_queues, cmd, defer,
+                    dmabufs, dontneed, holding, ip, ksft_eq, ksft_exit,
+                    ksft_ge, ksft_in, ksft_ne, ksft_pr, ksft_run, ksft_true,
+                    ksft_variants, leaves_nothing, page_pools, pattern,
+                    run_in_env, send, wait_for)
 
 HELD = 20000
 
@@ -158,6 +159,74 @@ def close_under_traffic(cfg):
         ksft_true(False, "the sender must see the reset")
     except (ConnectionResetError, BrokenPipeError):
         pass
+
+
+def _irqs(cfg):
+    return os.listdir(f"/sys/class/net/{cfg.ifname}/device/msi_irqs")
+
+
+def _interrupts_to(cfg, cpu):
+    """Let all interrupts of the NIC go to one CPU until the end of the case."""
+    for irq in _irqs(cfg):
+        path = f"/proc/irq/{irq}/smp_affinity_list"
+        with open(path, encoding="ascii") as file:
+            before = file.read().strip()
+        cmd(f"echo {cpu} > {path}", shell=True)
+        defer(cmd, f"echo {before} > {path}", shell=True)
+
+
+def _no_neighbour_probes(cfg):
+    """Let both ends know each other until the end of the case, unasked."""
+    for ns, dev in ((None, cfg.ifname), (cfg.remote_ns, cfg.remote_ifname)):
+        for entry in ip(f"neigh show dev {dev}", json=True, ns=ns):
+            if "lladdr" in entry:
+                to = f"{entry['dst']} lladdr {entry['lladdr']} dev {dev} nud"
+                ip(f"neigh replace {to} permanent", ns=ns)
+                defer(ip, f"neigh replace {to} reachable", ns=ns)
+
+
+def _silence(cfg, seconds):
+    """Wait until the NIC has nothing to say for so long."""
+    def interrupts():
+        with open("/proc/interrupts", encoding="ascii") as table:
+            rows = (line.split(":", 1) for line in table if ":" in line)
+            return [row for irq, row in rows if irq.strip() in ours]
+
+    ours = set(_irqs(cfg))
+    before = None
+    for _ in range(20):
+        before, last = interrupts(), before
+        if before == last:
+            return
+        time.sleep(seconds)
+
+
+@leaves_nothing
+def deferred_packets(cfg):
+    """
+    Packets that were read are freed by the CPU that received them, when there
+    are many or when it has something to do. On a CPU that has not, they must
+    not keep the memory.
+    """
+    if not cfg.is_rust:
+        raise KsftSkipEx("the unfixed base waits for traffic")
+    if len(os.sched_getaffinity(0)) < 2:
+        raise KsftSkipEx("two CPUs are needed")
+    reader, idle = sorted(os.sched_getaffinity(0))[:2]
+    _interrupts_to(cfg, idle)
+    defer(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {reader})
+    receiver, sender, binding = cfg.stream("4")
+    _no_neighbour_probes(cfg)
+    send(sender, 0, HELD).finish()
+    receiver.wait_queued(HELD)
+    binding.close()
+    # no ACK is due any more, and all that follows a start has been said
+    _silence(cfg, 3)
+    receiver.receive_all(HELD)
+    # the page pool looks twice
+    ksft_true(wait_for(lambda: _all_back(cfg, receiver.dmabuf), 3),
+              "memory must come back without traffic")
 
 
 @leaves_nothing
@@ -428,6 +497,7 @@ CASES = [
     buffer_closed_first,
     unbind_under_traffic,
     close_under_traffic,
+    deferred_packets,
     orphan,
     shutdown_then_close,
     killed,
