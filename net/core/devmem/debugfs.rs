@@ -2,8 +2,8 @@
 
 //! `/sys/kernel/debug/net_devmem/ID/`: what a binding is and who holds its memory.
 //!
-//! A binding has its folder from bind until its memory is let go, which is after unbind if tokens or
-//! packets are out. The files are for people and for the `devmem` tool; lines may be added.
+//! A binding has its folder from bind until its memory is let go, which is after unbind if tokens
+//! or packets are out. The files are for people and for the `devmem` tool; lines may be added.
 
 use crate::{binding::Memory, sockets};
 use kernel::{
