@@ -21,6 +21,8 @@ def netdev_family():
     """
     if not _FAMILY:
         _FAMILY.append(NetdevFamily())
+        # only a pattern; open, it would keep the netns that we are in
+        _FAMILY[0].sock.close()
     family = copy.copy(_FAMILY[0])
     family.async_msg_queue = queues.Queue()
     family.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
