@@ -8,7 +8,7 @@ use crate::{
     ffi::c_void,
     prelude::*,
     types::ForeignOwnable,
-    workqueue::{self, impl_has_work, new_work, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, Queue, Work, WorkItem},
 };
 use core::{mem::ManuallyDrop, ops::Deref, pin::Pin, ptr};
 
@@ -19,6 +19,15 @@ use core::{mem::ManuallyDrop, ops::Deref, pin::Pin, ptr};
 pub fn cond_resched() {
     // SAFETY: Has no requirement but the context, which a debug kernel checks.
     unsafe { bindings::cond_resched() };
+}
+
+/// The system's queue whose workers run on any CPU.
+///
+/// [`workqueue::system_unbound`](crate::workqueue::system_unbound) is its predecessor, and the
+/// first use of that is complained about in the log.
+fn unbound_queue() -> &'static Queue {
+    // SAFETY: The queue is there since early boot, and for ever.
+    unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }
 
 #[pin_data]
@@ -81,7 +90,7 @@ impl<T: Send + 'static> Drop for Deferred<T> {
         // SAFETY: `drop` runs once, and nothing uses the field after it.
         let inner = unsafe { ManuallyDrop::take(&mut self.0) };
 
-        workqueue::system_unbound().enqueue(inner);
+        unbound_queue().enqueue(inner);
     }
 }
 
