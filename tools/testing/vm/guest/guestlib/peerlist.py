@@ -15,7 +15,7 @@ class PeerTest:
     arguments: for the program
     timeout: seconds; guests under full emulation are slow, and two run at once
     nic: runs on the emulated gVNIC, not on loopback, veth or netdevsim
-    netkit: leases the NIC's queues, see on_gve.py
+    through: program of guest/ that runs it, and says why in its first lines
     scratch: writes to its folder, which cannot be written here
     counts: names of its cases have numbers in them that no two runs share
     omit: cases that are not run, and why
@@ -25,7 +25,7 @@ class PeerTest:
     arguments: tuple = ()
     timeout: int = 300
     nic: bool = False
-    netkit: bool = False
+    through: str = ""
     scratch: bool = False
     counts: bool = False
     omit: tuple = ()
@@ -70,6 +70,7 @@ HOST = (
     PeerTest("net/tcp_inq"),
     PeerTest("net/tls", arguments=_OTHER_CIPHERS),
     PeerTest("net/msg_zerocopy.sh"),
+    PeerTest("net/tcp_mmap", through="short_mmap.py"),
     PeerTest("net/test_so_rcv.sh"),
     PeerTest("net/sk_so_peek_off"),
     PeerTest("net/so_netns_cookie"),
@@ -99,12 +100,12 @@ HOST = (
 
 NIC = (
     _nic("drivers/net/hw/devmem.py", omit=("check_tx", "check_tx_chunks"), why=NO_TX),
-    _nic("drivers/net/hw/nk_devmem.py", netkit=True,
+    _nic("drivers/net/hw/nk_devmem.py", through="on_gve.py",
          omit=("check_nk_tx", "check_nk_tx_chunks"), why=NO_TX),
-    _nic("drivers/net/hw/userns_devmem.py", netkit=True,
+    _nic("drivers/net/hw/userns_devmem.py", through="on_gve.py",
          omit=("check_userns_tx", "check_userns_tx_chunks"), why=NO_TX),
-    _nic("drivers/net/hw/nk_netns.py", netkit=True),
-    _nic("drivers/net/hw/nk_qlease.py", netkit=True,
+    _nic("drivers/net/hw/nk_netns.py", through="on_gve.py"),
+    _nic("drivers/net/hw/nk_qlease.py", through="on_gve.py",
          omit=("test_iou_zcrx", "test_iou_zcrx_large_buf", "test_attach_xdp_with_mp",
                "test_destroy"), why=NO_ZCRX),
     _nic("drivers/net/hw/pp_alloc_fail.py"),
@@ -129,7 +130,6 @@ LEFT_OUT = (
             "gives its receiver 0.2 s to start, which is not enough on an emulated processor"),
     LeftOut("net/psock_snd.sh", "sends only, and takes minutes: a namespace for each packet"),
     LeftOut("net/txtimestamp.sh", "needs ifb and cls_u32, which the guest's kernel has not"),
-    LeftOut("net/tcp_mmap", "sends 32 GiB and has no option for less"),
     LeftOut("net/udpgro.sh", "needs iptables' NAT, which the guest's kernel has not"),
     LeftOut("net/packetdrill", "the tool packetdrill is in no Debian package"),
 )
