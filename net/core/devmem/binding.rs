@@ -168,12 +168,15 @@ impl Binding {
         }
     }
 
-    /// The queue went away with its device, which may be the one that did DMA.
+    /// The queue went away with its device, which may be the one that did DMA. If it is that of a
+    /// lease, the queue that was leased has been restarted.
     pub(crate) fn forget_queue(&self, rxq: RxQueueId, hardware_leaves: bool) {
         let was_last = self.memory.place.lock().forget(rxq);
 
         if was_last && hardware_leaves {
             self.memory.unmap();
+        } else if was_last {
+            self.memory.unmap_unless_used();
         }
     }
 }
