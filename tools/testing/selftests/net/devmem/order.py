@@ -10,9 +10,9 @@ right kind each, the two never in one message.
 import errno
 import os
 import socket
-import struct
 import threading
 
+from lib.py import tcpinfo
 from lib.py import (KsftNamedVariant, KsftSkipEx, Receiver, ethtool, ksft_eq,
                     ksft_exit, ksft_ge, ksft_ne, ksft_pr, ksft_run, ksft_true,
                     ksft_variants, leaves_nothing, os_error, pattern,
@@ -21,8 +21,6 @@ from lib.py.faults import REMOTE, Faults
 from lib.py.uapi import CMSG_SPACE
 
 TCP_RTO_MAX_MS = 44
-# offset of tcpi_sacked in struct tcp_info
-TCPI_SACKED = 28
 
 # Bytes that are sent between two moves: three packets and a bit.
 PHASE = 4500
@@ -69,12 +67,6 @@ class Turns:
             send(self.sender, phase * PHASE, PHASE).finish()
             self.receiver.wait_queued((phase + 1) * PHASE)
         return count * PHASE
-
-
-def _sacked(sock):
-    """Segments that the other end has got out of order (tcp_info)."""
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    return struct.unpack_from("=I", info, TCPI_SACKED)[0]
 
 
 def _where(message):
@@ -228,7 +220,7 @@ def hole_filled_from_the_other_queue(cfg, bound):
     faults.set(f"drop=port={REMOTE},min-len={mss},count=0")
     turns.sender.sendall(pattern(short, mss))
     turns.sender.sendall(pattern(short + mss, short))
-    acked = wait_for(lambda: _sacked(turns.sender), 20)
+    acked = wait_for(lambda: tcpinfo.sacked(turns.sender), 20)
     ksft_true(acked, "the segment behind the hole did not come")
     ksft_eq(receiver.queued(), short)
     turns.turn()

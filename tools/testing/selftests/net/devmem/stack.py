@@ -23,6 +23,7 @@ import struct
 import termios
 import time
 
+from lib.py import tcpinfo
 from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver, cmd,
                     defer, ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_pr,
                     ksft_run, ksft_true, ksft_variants, leaves_nothing,
@@ -35,8 +36,6 @@ SIZE = 5000
 # or two fit in.
 A_WHILE = 2
 SIOCATMARK = 0x8905
-# offset of tcpi_total_retrans in struct tcp_info
-TOTAL_RETRANS = 100
 
 
 def base_fails(how):
@@ -413,9 +412,7 @@ def header_lost(cfg):
         send(sender, 0, 20000).finish()
         receiver.receive_all(20000)
     ksft_eq(receiver.kinds["dmabuf"], 20000)
-    info = sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO,
-                             TOTAL_RETRANS + 4)
-    ksft_ge(struct.unpack_from("I", info, TOTAL_RETRANS)[0], 2)
+    ksft_ge(tcpinfo.retransmitted(sender), 2)
 
 
 # --- others who look -------------------------------------------------------
