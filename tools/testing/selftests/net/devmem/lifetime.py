@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 
+from lib.py import tcpinfo
 from lib.py import (Binding, Child, KsftNamedVariant, KsftSkipEx, MIB,
                     NetNSEnter, Receiver, Udmabuf, bound_queues, cmd, defer,
                     dmabufs, dontneed, holding, ip, ksft_eq, ksft_exit,
@@ -38,8 +39,7 @@ def _pool_is_detached(cfg, binding_id):
 
 def _all_back(cfg, dmabuf):
     """No pool of any binding is left, and nobody has the buffer."""
-    return not page_pools(cfg.netdev, cfg.ifindex) and \
-        not dmabufs().get(dmabuf.inode) and not dmabuf.is_held
+    return not page_pools(cfg.netdev, cfg.ifindex) and dmabuf.is_free
 
 
 def _is_usable(cfg, dmabuf, binding):
@@ -428,8 +428,7 @@ def stalled_reader(cfg):
         # some niovs are posted, or have been used for bare acknowledgments
         ksft_ge(len(receiver.tokens), niovs - 100)
         ksft_true(thread.is_alive(), "the sender must be waiting")
-        ksft_eq(sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0],
-                TCP_ESTABLISHED)
+        ksft_eq(tcpinfo.state(sender), TCP_ESTABLISHED)
         before = receiver.position
         receiver.release(give_back)
         ksft_true(receiver.readable(), "the stream must go on")

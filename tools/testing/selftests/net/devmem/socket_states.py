@@ -11,6 +11,7 @@ import ctypes
 import socket
 import time
 
+from lib.py import tcpinfo
 from lib.py import (NetNSEnter, Receiver, defer, dontneed, holding, ip, ksft_eq,
                     ksft_exit, ksft_ge, ksft_ne, ksft_run, ksft_true,
                     leaves_nothing, page_pools, run_in_env, send, wait_for)
@@ -27,19 +28,14 @@ TIMEWAIT_LEN = 60
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _state(sock):
-    """State of a TCP socket."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
-
 def _in_state(sock, state):
-    ksft_true(wait_for(lambda: _state(sock) == state, 20),
-              f"state {state} does not come: {_state(sock)}")
+    ksft_true(wait_for(lambda: tcpinfo.state(sock) == state, 20),
+              f"state {state} does not come: {tcpinfo.state(sock)}")
 
 
 def _gone(cfg, dmabuf):
     """No pool of any binding is left, and nobody has the buffer."""
-    return not page_pools(cfg.netdev, cfg.ifindex) and not dmabuf.is_held
+    return not page_pools(cfg.netdev, cfg.ifindex) and dmabuf.is_free
 
 
 def _ends_with(cfg, dmabuf, what):
@@ -57,7 +53,7 @@ def _disconnect(sock):
     """connect(AF_UNSPEC): the connection is reset, the socket lives on."""
     unspec = ctypes.create_string_buffer(16)
     ksft_eq(_LIBC.connect(sock.fileno(), unspec, 16), 0)
-    ksft_eq(_state(sock), CLOSE)
+    ksft_eq(tcpinfo.state(sock), CLOSE)
 
 
 @leaves_nothing

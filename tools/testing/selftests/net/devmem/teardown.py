@@ -109,11 +109,6 @@ class Lane:
         tokens = self.holder.tokens if self.holder else self.flow.held
         return self.bound or bool(tokens)
 
-    @property
-    def released(self):
-        """The dma-buf is neither attached nor held by anybody but us."""
-        return not dmabufs()[self.inode] and not self.dmabuf.is_held
-
     def check(self):
         """
         Memory that somebody may use must be there.
@@ -243,7 +238,7 @@ def ends(cfg, nic, batch):
         clock.lap("ends")
         for lane in lanes:
             ksft_true(lane.finished, lane.name)
-            ksft_true(wait_for(lambda: lane.released, 20),
+            ksft_true(wait_for(lambda: lane.dmabuf.is_free, 20),
                       f"{lane.name}: {dmabufs()[lane.inode]}, "
                       f"held: {lane.dmabuf.is_held}")
         clock.lap("memory back")

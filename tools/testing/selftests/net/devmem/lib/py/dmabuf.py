@@ -7,7 +7,7 @@ import mmap
 import os
 import struct
 
-from .leftover import dmabuf_references
+from .leftover import dmabuf_references, dmabufs
 from .uapi import DMA_BUF_IOCTL_SYNC, DMA_BUF_SYNC_END, DMA_BUF_SYNC_READ
 
 
@@ -41,6 +41,11 @@ class MappedDmabuf:
     def is_held(self):
         """A binding holds it, be it mapped for a device or not."""
         return dmabuf_references(self.inode) > self._own
+
+    @property
+    def is_free(self):
+        """No device is attached, and nobody but us holds it."""
+        return not dmabufs().get(self.inode) and not self.is_held
 
     def read(self, offset, size):
         """The bytes at offset, read between the begin and end of an access."""
