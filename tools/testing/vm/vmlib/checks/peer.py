@@ -33,7 +33,7 @@ def check(report, images, kernel, base_selftests):
                 report.add(LABEL, f"{impl}: all tests", "fail", end)
             return records
 
-        # Side by side: these tests wait most of the time.
+        # Side by side: many of these tests wait, and the rest share the processors.
         with ThreadPoolExecutor() as guests:
             runs = dict(zip(IMPLEMENTATIONS, guests.map(boot_one, IMPLEMENTATIONS)))
         first = found = peer.pairs(*(runs[impl] for impl in IMPLEMENTATIONS))
