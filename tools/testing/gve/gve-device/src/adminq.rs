@@ -141,10 +141,12 @@ impl State {
             return Some(Status::Unimplemented);
         };
         *self.counters.admin.entry(opcode.name()).or_default() += 1;
-        let verdict = self.faults.admin(&fault::AdminCommand {
+        let about = fault::AdminCommand {
             opcode,
             queue: queue_of(opcode, command),
-        });
+        };
+        let (verdict, actions) = self.faults.admin(&about, now);
+        self.act(&actions);
         let outcome = match verdict {
             AdminVerdict::Run => self.dispatch(opcode, command, now),
             AdminVerdict::Fail(status) => {

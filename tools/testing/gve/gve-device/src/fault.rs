@@ -71,11 +71,29 @@ pub struct Actions {
     pub frames: Vec<Frame>,
 }
 
+impl Actions {
+    fn is_empty(&self) -> bool {
+        self.link.is_none() && !self.request_reset && self.frames.is_empty()
+    }
+
+    fn merge(&mut self, later: Actions) {
+        self.link = later.link.or(self.link);
+        self.request_reset |= later.request_reset;
+        self.frames.extend(later.frames);
+    }
+}
+
 /// The hooks. A hook returns whether, or how, it interferes; the set counts
 /// that under the fault's name.
 pub trait Fault: Send {
-    /// An admin command is about to run.
-    fn admin(&mut self, _command: &AdminCommand) -> AdminVerdict {
+    /// An admin command is about to run. What it adds to `actions` happens
+    /// before it does.
+    fn admin(
+        &mut self,
+        _command: &AdminCommand,
+        _now: Instant,
+        _actions: &mut Actions,
+    ) -> AdminVerdict {
         AdminVerdict::Run
     }
 
@@ -92,6 +110,12 @@ pub trait Fault: Send {
     /// A packet is about to be split. True: it is not, but that is not said.
     fn lose_header(&mut self, _queue: u16) -> bool {
         false
+    }
+
+    /// A packet is about to be split. So much longer than the header buffer
+    /// its header is said to be.
+    fn lengthen_header(&mut self, _queue: u16) -> Option<u16> {
+        None
     }
 
     /// An interrupt is about to be raised. True: it is lost.
@@ -140,6 +164,7 @@ pub const CATALOGUE: &[Entry] = &[
     frames::DUPLICATE,
     frames::REORDER,
     headers::LOST,
+    headers::LONG,
     interrupt::LOSE,
 ];
 
@@ -189,19 +214,24 @@ impl FaultSet {
         }
     }
 
-    /// The first verdict that is not "run".
-    pub fn admin(&mut self, command: &AdminCommand) -> AdminVerdict {
+    /// The first verdict that is not "run", and what happens before it.
+    pub fn admin(&mut self, command: &AdminCommand, now: Instant) -> (AdminVerdict, Actions) {
+        let mut actions = Actions::default();
         for index in 0..self.faults.len() {
             let Some((name, fault)) = self.faults.get_mut(index) else {
                 break;
             };
-            let (name, verdict) = (*name, fault.admin(command));
-            if verdict != AdminVerdict::Run {
+            let mut own = Actions::default();
+            let (name, verdict) = (*name, fault.admin(command, now, &mut own));
+            if verdict != AdminVerdict::Run || !own.is_empty() {
                 self.hit(name, 1, (command, verdict));
-                return verdict;
+            }
+            actions.merge(own);
+            if verdict != AdminVerdict::Run {
+                return (verdict, actions);
             }
         }
-        AdminVerdict::Run
+        (AdminVerdict::Run, actions)
     }
 
     /// Whether any fault wants the queue stuck.
@@ -214,6 +244,16 @@ impl FaultSet {
     /// Whether any fault wants the packet's header lost.
     pub fn lose_header(&mut self, queue: u16) -> bool {
         self.any(queue, |fault| fault.lose_header(queue))
+    }
+
+    /// How much longer than its buffer the packet's header is said to be.
+    pub fn lengthen_header(&mut self, queue: u16) -> Option<u16> {
+        let mut by = None;
+        self.any(queue, |fault| {
+            by = fault.lengthen_header(queue);
+            by.is_some()
+        });
+        by
     }
 
     /// Whether any fault eats the interrupt.
@@ -297,13 +337,11 @@ mod tests {
             opcode: Opcode::CreateRxQueue,
             queue: Some(queue),
         };
-        assert_eq!(faults.admin(&command(2)), AdminVerdict::Run);
-        assert_eq!(faults.admin(&command(1)), AdminVerdict::Run);
-        assert_eq!(
-            faults.admin(&command(2)),
-            AdminVerdict::Fail(Status::Internal)
-        );
-        assert_eq!(faults.admin(&command(2)), AdminVerdict::Run);
+        let mut verdict = |queue| faults.admin(&command(queue), Instant::now()).0;
+        assert_eq!(verdict(2), AdminVerdict::Run);
+        assert_eq!(verdict(1), AdminVerdict::Run);
+        assert_eq!(verdict(2), AdminVerdict::Fail(Status::Internal));
+        assert_eq!(verdict(2), AdminVerdict::Run);
         assert_eq!(faults.hits().get("admin-fail"), Some(&1));
     }
 
@@ -368,6 +406,43 @@ mod tests {
                 (300, Some(true)),
             ]
         );
+    }
+
+    #[test]
+    fn link_flaps_in_the_middle_of_a_command() {
+        let mut faults = set("link-flap=opcode=DESTROY_RX_QUEUE,queue=2,down-ms=50");
+        let start = Instant::now();
+        faults.opened(start);
+        assert_eq!(faults.deadline(), None);
+        let mut link = |opcode, queue| {
+            let queue = Some(queue);
+            faults.admin(&AdminCommand { opcode, queue }, start).1.link
+        };
+        assert_eq!(link(Opcode::CreateRxQueue, 2), None);
+        assert_eq!(link(Opcode::DestroyRxQueue, 1), None);
+        assert_eq!(link(Opcode::DestroyRxQueue, 2), Some(false));
+        assert_eq!(link(Opcode::DestroyRxQueue, 2), None);
+        let up = faults.deadline().unwrap();
+        assert_eq!(up - start, std::time::Duration::from_millis(50));
+        assert_eq!(faults.tick(up).link, Some(true));
+        assert_eq!(faults.deadline(), None);
+        assert_eq!(faults.hits().get("link-flap"), Some(&2));
+    }
+
+    #[test]
+    fn reset_is_asked_for_in_the_middle_of_a_command() {
+        let mut faults = set("reset-request=opcode=CREATE_RX_QUEUE,nth=2,count=2");
+        let now = Instant::now();
+        faults.opened(now);
+        assert_eq!(faults.deadline(), None);
+        let command = AdminCommand {
+            opcode: Opcode::CreateRxQueue,
+            queue: Some(1),
+        };
+        let asked: Vec<bool> = (0..4)
+            .map(|_| faults.admin(&command, now).1.request_reset)
+            .collect();
+        assert_eq!(asked, [false, true, true, false]);
     }
 
     #[test]

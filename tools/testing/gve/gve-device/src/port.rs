@@ -9,12 +9,12 @@
 use crate::adminq::{AdminQueue, Resources, StatsReport};
 use crate::anomaly::{Anomalies, Anomaly};
 use crate::config::{DeviceConfig, Doorbell};
-use crate::fault::FaultSet;
+use crate::fault::{Actions, FaultSet};
 use crate::irq::{InterruptSink, Interrupts};
 use crate::memory::{GuestMemory, NoMemory};
 use crate::offload::TxDrop;
 use crate::registers::{Registers, Request};
-use crate::rx::{RxContext, RxQueue};
+use crate::rx::{HeaderFault, RxContext, RxQueue};
 use crate::stats::PortCounters;
 use crate::steering::Steering;
 use crate::tx::{Budget, Fetched, TxContext, TxQueue};
@@ -264,7 +264,7 @@ impl Port {
                 state.counters.absent_queue += 1;
                 continue;
             };
-            let lose_header = state.faults.lose_header(destination.queue);
+            let header = header_fault(&mut state.faults, destination.queue);
             let written = queue.deliver(
                 frame,
                 destination,
@@ -272,7 +272,7 @@ impl Port {
                     memory: &*state.memory,
                     anomalies: &mut state.anomalies,
                     counters,
-                    lose_header,
+                    header,
                 },
             );
             let block = queue.block();
@@ -296,13 +296,7 @@ impl Port {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut actions = state.faults.tick(now);
-        if let Some(up) = actions.link {
-            state.registers.link_up = up;
-        }
-        state.registers.reset_request |= actions.request_reset;
-        if actions.link.is_some() || actions.request_reset {
-            state.interrupts.raise_management(&mut state.faults);
-        }
+        state.act(&actions);
         let interrupts = state.interrupts.tick(now, &mut state.faults);
         state.tick_report(now);
         Tick {
@@ -331,7 +325,29 @@ impl Port {
     }
 }
 
+/// What a fault wants to be wrong with the header of the next packet of a queue.
+fn header_fault(faults: &mut FaultSet, queue: u16) -> HeaderFault {
+    if faults.lose_header(queue) {
+        HeaderFault::Lost
+    } else if let Some(by) = faults.lengthen_header(queue) {
+        HeaderFault::Long(by)
+    } else {
+        HeaderFault::None
+    }
+}
+
 impl State {
+    /// Does what a fault makes the device do; frames are for the caller to send.
+    pub(crate) fn act(&mut self, actions: &Actions) {
+        if let Some(up) = actions.link {
+            self.registers.link_up = up;
+        }
+        self.registers.reset_request |= actions.request_reset;
+        if actions.link.is_some() || actions.request_reset {
+            self.interrupts.raise_management(&mut self.faults);
+        }
+    }
+
     /// The driver starts the admin queue. One that was not released, because
     /// the driver died, is released by this.
     fn start(&mut self, base: u64) {
@@ -404,7 +420,7 @@ impl State {
             memory: &*self.memory,
             anomalies: &mut self.anomalies,
             counters,
-            lose_header: false,
+            header: HeaderFault::None,
         });
         if written > 0 {
             let block = queue.block();

@@ -56,8 +56,20 @@ pub struct RxContext<'a> {
     pub anomalies: &'a mut Anomalies,
     /// The queue's counters.
     pub counters: &'a mut RxCounters,
-    /// A fault: the frame is not divided, and its completion says it was.
-    pub lose_header: bool,
+    /// What is wrong with what the completion says of the header.
+    pub header: HeaderFault,
+}
+
+/// What may be wrong with a split header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The frame is not divided, and its completion says it was.
+    Lost,
+    /// The completion says that the header is so much longer than its buffer.
+    Long(u16),
 }
 
 impl RxQueue {
@@ -107,11 +119,7 @@ impl RxQueue {
             context.counters.dropped += 1;
             return 0;
         }
-        let split = if context.lose_header {
-            Split::LOST
-        } else {
-            Split::of(&frame, &self.config)
-        };
+        let split = Split::of(&frame, &self.config).with(context.header, &self.config);
         let needed = split.buffers(&frame, &self.config);
         if needed >= usize::from(self.config.buffer_ring_size) {
             context.counters.over_mru += 1;
@@ -202,9 +210,9 @@ impl RxQueue {
             completion.buf_id = buffer.buf_id.get();
             completion.packet_len = len as u16;
             completion.end_of_packet = left == 0;
-            if index == 0 && split.claimed {
+            if let (0, Some(header_len)) = (index, split.claimed) {
                 completion.split_header = true;
-                completion.header_len = split.header as u16;
+                completion.header_len = header_len;
             }
             self.complete(&completion, context);
         }
@@ -281,16 +289,10 @@ struct Split {
     /// Bytes for the header buffer, 0 for an undivided frame.
     header: usize,
     /// What the completion says of it.
-    claimed: bool,
+    claimed: Option<u16>,
 }
 
 impl Split {
-    /// Undivided, without a word about it.
-    const LOST: Split = Split {
-        header: 0,
-        claimed: true,
-    };
-
     fn of(frame: &Frame, config: &RxQueueConfig) -> Split {
         let room = usize::from(config.header_buffer.min(MAX_HEADER_LEN));
         let exact = usize::from(frame.layout().header_end);
@@ -303,7 +305,25 @@ impl Split {
         };
         Split {
             header,
-            claimed: header > 0,
+            claimed: (header > 0).then_some(header as u16),
+        }
+    }
+
+    /// The same with a fault. A length that the completion can't hold is none.
+    fn with(self, fault: HeaderFault, config: &RxQueueConfig) -> Split {
+        match fault {
+            HeaderFault::None => self,
+            HeaderFault::Lost => Split {
+                header: 0,
+                claimed: Some(0),
+            },
+            HeaderFault::Long(by) => Split {
+                claimed: self.claimed.map(|exact| {
+                    let long = config.header_buffer.saturating_add(by);
+                    if long <= MAX_HEADER_LEN { long } else { exact }
+                }),
+                ..self
+            },
         }
     }
 

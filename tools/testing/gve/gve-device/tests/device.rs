@@ -507,6 +507,27 @@ fn reset_request_is_served_by_a_reset() {
 }
 
 #[test]
+fn reset_request_and_link_loss_in_the_middle_of_a_command() {
+    let command = "opcode=CREATE_RX_QUEUE,queue=0";
+    let asked = |receiver: &Driver| receiver.read_register(DEVICE_STATUS);
+    let (_, receiver, _, _) = pair(&[&format!("reset-request=port=1,{command}")], &[0]);
+    assert_ne!(asked(&receiver) & status::RESET_REQUEST, 0);
+    assert!(receiver.fired.take().contains(&8));
+
+    let (sender, receiver, mut tx, mut rx) =
+        pair(&[&format!("link-flap=port=1,down-ms=10,{command}")], &[0]);
+    assert_eq!(asked(&receiver), 0);
+    sender.send(&mut tx, &tcp(1, 1), None, 0);
+    assert!(receiver.receive(&mut rx[0]).is_empty());
+    receiver
+        .port
+        .tick(Instant::now() + Duration::from_millis(50));
+    assert_eq!(asked(&receiver), status::LINK_UP);
+    sender.send(&mut tx, &tcp(1, 1), None, 0);
+    assert_eq!(receiver.receive(&mut rx[0]).len(), 1);
+}
+
+#[test]
 fn frames_are_lost_doubled_and_corrupted_on_request() {
     let (sender, receiver, mut tx, mut rx) = pair(
         &[

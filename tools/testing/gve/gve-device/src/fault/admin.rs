@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Admin commands that fail or never end.
 
-use super::{AdminCommand, AdminVerdict, Arguments, Entry, Fault, SpecError, Trigger};
+use super::{Actions, AdminCommand, AdminVerdict, Arguments, Entry, Fault, SpecError, Trigger};
 use gve_wire::adminq::{Opcode, Status};
+use std::time::Instant;
 
 /// See its summary.
 pub const FAIL: Entry = Entry {
@@ -25,11 +26,37 @@ pub const HANG: Entry = Entry {
     build: |arguments, rng| build(arguments, rng, AdminVerdict::Hang),
 };
 
-struct Admin {
+/// Which admin commands a fault is about, and which of those it strikes at.
+pub struct Aim {
     opcode: Opcode,
     queue: Option<u32>,
-    verdict: AdminVerdict,
     trigger: Trigger,
+}
+
+impl Aim {
+    /// From `opcode`, `queue` and what [`Trigger::take`] takes; `None` without an opcode.
+    pub fn take(arguments: &mut Arguments, rng: fastrand::Rng) -> Result<Option<Aim>, SpecError> {
+        let Some(opcode) = arguments.parsed("opcode", "admin command", parse_opcode)? else {
+            return Ok(None);
+        };
+        Ok(Some(Aim {
+            opcode,
+            queue: arguments.number("queue")?,
+            trigger: Trigger::take(arguments, rng)?,
+        }))
+    }
+
+    /// Whether the fault strikes at this command.
+    pub fn strikes(&mut self, command: &AdminCommand) -> bool {
+        command.opcode == self.opcode
+            && self.queue.is_none_or(|queue| command.queue == Some(queue))
+            && self.trigger.strikes()
+    }
+}
+
+struct Admin {
+    aim: Aim,
+    verdict: AdminVerdict,
 }
 
 fn build(
@@ -37,15 +64,8 @@ fn build(
     rng: fastrand::Rng,
     verdict: AdminVerdict,
 ) -> Result<Box<dyn Fault>, SpecError> {
-    let opcode = arguments
-        .parsed("opcode", "admin command", parse_opcode)?
-        .ok_or(SpecError::Missing("opcode"))?;
-    Ok(Box::new(Admin {
-        opcode,
-        queue: arguments.number("queue")?,
-        verdict,
-        trigger: Trigger::take(arguments, rng)?,
-    }))
+    let aim = Aim::take(arguments, rng)?.ok_or(SpecError::Missing("opcode"))?;
+    Ok(Box::new(Admin { aim, verdict }))
 }
 
 fn parse_opcode(text: &str) -> Option<Opcode> {
@@ -58,10 +78,13 @@ fn parse_opcode(text: &str) -> Option<Opcode> {
 }
 
 impl Fault for Admin {
-    fn admin(&mut self, command: &AdminCommand) -> AdminVerdict {
-        let meant = command.opcode == self.opcode
-            && self.queue.is_none_or(|queue| command.queue == Some(queue));
-        if meant && self.trigger.strikes() {
+    fn admin(
+        &mut self,
+        command: &AdminCommand,
+        _now: Instant,
+        _actions: &mut Actions,
+    ) -> AdminVerdict {
+        if self.aim.strikes(command) {
             self.verdict
         } else {
             AdminVerdict::Run

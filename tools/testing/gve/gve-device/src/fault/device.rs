@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Queues that never start, a link that flaps, a device that wants a reset.
 
-use super::{Actions, Direction, Entry, Fault, Trigger};
+use super::admin::Aim;
+use super::{
+    Actions, AdminCommand, AdminVerdict, Arguments, Direction, Entry, Fault, SpecError, Trigger,
+};
 use std::time::{Duration, Instant};
 
 /// See its summary.
@@ -28,17 +31,15 @@ pub const STUCK_QUEUE: Entry = Entry {
 /// See its summary.
 pub const LINK_FLAP: Entry = Entry {
     name: "link-flap",
-    arguments: "after-ms=N (default 1000), down-ms=N (default 200), count=N (0 for ever; default 1)",
-    summary: "after the device was opened the link goes down, and up again later",
-    build: |arguments, _| {
+    arguments: "after-ms=N (default 1000), down-ms=N (default 200), count=N (0 for ever; default 1); \
+         or, for after-ms, opcode=NAME or number, queue=N, nth, p",
+    summary: "after the device was opened, or in the middle of an admin command, the link goes \
+        down, and up again later",
+    build: |arguments, rng| {
         Ok(Box::new(LinkFlap {
-            after: millis(arguments.number("after-ms")?, 1000),
             down: millis(arguments.number("down-ms")?, 200),
-            left: match arguments.number("count")?.unwrap_or(1) {
-                0 => u64::MAX,
-                count => count,
-            },
-            next: None,
+            when: Occasion::take(arguments, rng)?,
+            up: None,
         }))
     },
 };
@@ -46,16 +47,13 @@ pub const LINK_FLAP: Entry = Entry {
 /// See its summary.
 pub const RESET_REQUEST: Entry = Entry {
     name: "reset-request",
-    arguments: "after-ms=N (default 1000), count=N (0 for ever; default 1)",
-    summary: "after the device was opened it asks the driver for a reset",
-    build: |arguments, _| {
+    arguments: "after-ms=N (default 1000), count=N (0 for ever; default 1); \
+         or, for after-ms, opcode=NAME or number, queue=N, nth, p",
+    summary: "after the device was opened, or in the middle of an admin command, it asks the \
+        driver for a reset",
+    build: |arguments, rng| {
         Ok(Box::new(ResetRequest {
-            after: millis(arguments.number("after-ms")?, 1000),
-            left: match arguments.number("count")?.unwrap_or(1) {
-                0 => u64::MAX,
-                count => count,
-            },
-            next: None,
+            when: Occasion::take(arguments, rng)?,
         }))
     },
 };
@@ -81,63 +79,143 @@ impl Fault for StuckQueue {
     }
 }
 
+/// When a fault strikes that is not about a queue.
+enum Occasion {
+    /// Some time after the device was opened, or after the last time.
+    Timer {
+        after: Duration,
+        left: u64,
+        next: Option<Instant>,
+    },
+    /// In the middle of admin commands.
+    Command(Aim),
+}
+
+impl Occasion {
+    fn take(arguments: &mut Arguments, rng: fastrand::Rng) -> Result<Occasion, SpecError> {
+        if let Some(aim) = Aim::take(arguments, rng)? {
+            return Ok(Occasion::Command(aim));
+        }
+        Ok(Occasion::Timer {
+            after: millis(arguments.number("after-ms")?, 1000),
+            left: match arguments.number("count")?.unwrap_or(1) {
+                0 => u64::MAX,
+                count => count,
+            },
+            next: None,
+        })
+    }
+
+    /// Sets the timer, unless it runs.
+    fn arm(&mut self, now: Instant) {
+        if let Occasion::Timer { after, left, next } = self {
+            if *left > 0 && next.is_none() {
+                *next = Some(now + *after);
+            }
+        }
+    }
+
+    /// The timer has run out.
+    fn expire(&mut self) {
+        if let Occasion::Timer { left, next, .. } = self {
+            *next = None;
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Occasion::Timer { next, .. } => *next,
+            Occasion::Command(_) => None,
+        }
+    }
+
+    fn strikes(&mut self, command: &AdminCommand) -> bool {
+        match self {
+            Occasion::Timer { .. } => false,
+            Occasion::Command(aim) => aim.strikes(command),
+        }
+    }
+}
+
 struct LinkFlap {
-    after: Duration,
+    when: Occasion,
     down: Duration,
-    left: u64,
-    /// When the link changes, and to what.
-    next: Option<(Instant, bool)>,
+    /// When the link comes back.
+    up: Option<Instant>,
+}
+
+impl LinkFlap {
+    fn take_down(&mut self, now: Instant, actions: &mut Actions) {
+        actions.link = Some(false);
+        self.up = Some(now + self.down);
+    }
 }
 
 impl Fault for LinkFlap {
+    fn admin(
+        &mut self,
+        command: &AdminCommand,
+        now: Instant,
+        actions: &mut Actions,
+    ) -> AdminVerdict {
+        if self.when.strikes(command) {
+            self.take_down(now, actions);
+        }
+        AdminVerdict::Run
+    }
+
     fn opened(&mut self, now: Instant) {
-        if self.left > 0 && self.next.is_none() {
-            self.next = Some((now + self.after, false));
+        if self.up.is_none() {
+            self.when.arm(now);
         }
     }
 
     fn tick(&mut self, now: Instant, actions: &mut Actions) -> u64 {
-        let Some((_, up)) = self.next.take() else {
-            return 0;
-        };
-        actions.link = Some(up);
-        if !up {
-            self.next = Some((now + self.down, true));
+        if self.up.take().is_some() {
+            actions.link = Some(true);
+            self.when.arm(now);
         } else {
-            self.left = self.left.saturating_sub(1);
-            if self.left > 0 {
-                self.next = Some((now + self.after, false));
-            }
+            self.when.expire();
+            self.take_down(now, actions);
         }
         1
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.next.map(|(at, _)| at)
+        self.up.or_else(|| self.when.deadline())
     }
 }
 
 struct ResetRequest {
-    after: Duration,
-    left: u64,
-    next: Option<Instant>,
+    when: Occasion,
 }
 
 impl Fault for ResetRequest {
+    fn admin(
+        &mut self,
+        command: &AdminCommand,
+        _now: Instant,
+        actions: &mut Actions,
+    ) -> AdminVerdict {
+        actions.request_reset |= self.when.strikes(command);
+        AdminVerdict::Run
+    }
+
     fn opened(&mut self, now: Instant) {
-        if self.left > 0 {
-            self.next = Some(now + self.after);
+        if let Occasion::Timer { next, .. } = &mut self.when {
+            *next = None;
         }
+        self.when.arm(now);
     }
 
     fn tick(&mut self, _now: Instant, actions: &mut Actions) -> u64 {
-        self.next = None;
-        self.left = self.left.saturating_sub(1);
+        self.when.expire();
         actions.request_reset = true;
         1
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.next
+        self.when.deadline()
     }
 }

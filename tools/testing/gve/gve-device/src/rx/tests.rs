@@ -22,7 +22,7 @@ struct Bench {
     posted: u16,
     seen: u16,
     generation: bool,
-    lose_header: bool,
+    header: HeaderFault,
 }
 
 /// A packet as a driver puts it together again.
@@ -55,7 +55,7 @@ impl Bench {
             posted: 0,
             seen: 0,
             generation: true,
-            lose_header: false,
+            header: HeaderFault::None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Bench {
             memory: &self.memory,
             anomalies: &mut self.anomalies,
             counters: &mut self.counters,
-            lose_header: self.lose_header,
+            header: self.header,
         };
         let destination = Destination {
             hash: 0x1234,
@@ -92,7 +92,7 @@ impl Bench {
             memory: &self.memory,
             anomalies: &mut self.anomalies,
             counters: &mut self.counters,
-            lose_header: false,
+            header: HeaderFault::None,
         };
         self.queue.drain(&mut context)
     }
@@ -123,7 +123,8 @@ impl Bench {
             let completion = self.completion()?;
             let id = u64::from(completion.buf_id);
             assert!(
-                self.lose_header || completion.split_header == (completion.header_len > 0),
+                self.header == HeaderFault::Lost
+                    || completion.split_header == (completion.header_len > 0),
                 "a header length without a split header, or the reverse"
             );
             if completion.split_header {
@@ -225,7 +226,7 @@ fn without_header_buffer_all_is_in_one_piece() {
 #[test]
 fn a_lost_header_is_claimed() {
     let mut bench = Bench::new(256, 0, 0);
-    bench.lose_header = true;
+    bench.header = HeaderFault::Lost;
     bench.post(1);
     let frame = tcp(12, 100);
     bench.deliver(&frame);
@@ -233,6 +234,37 @@ fn a_lost_header_is_claimed() {
     assert!(received.last.split_header);
     assert_eq!(received.last.header_len, 0);
     assert_eq!(received.payload, frame);
+}
+
+#[test]
+fn a_long_header_is_claimed_and_not_written() {
+    let frame = tcp(12, 100);
+    for (buffer, by, claimed) in [
+        (256, 1, Some(257)),
+        (256, 767, Some(1023)),
+        (256, 768, None),
+    ] {
+        let mut bench = Bench::new(buffer, 0, 0);
+        bench.header = HeaderFault::Long(by);
+        bench.post(1);
+        bench.deliver(&frame);
+        let received = bench.receive().unwrap();
+        let exact = (frame.len() - 100) as u16;
+        assert_eq!(received.last.header_len, claimed.unwrap_or(exact));
+        assert_eq!(received.payload, frame[usize::from(exact)..]);
+        // Past the real header nothing was written.
+        assert!(
+            received.header[usize::from(exact)..]
+                .iter()
+                .all(|&byte| byte == 0)
+        );
+    }
+
+    let mut bench = Bench::new(256, 0, 0);
+    bench.header = HeaderFault::Long(1);
+    bench.post(1);
+    bench.deliver(&arp());
+    assert!(!bench.receive().unwrap().last.split_header);
 }
 
 #[test]
