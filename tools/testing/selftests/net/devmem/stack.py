@@ -17,6 +17,7 @@ import fcntl
 import functools
 import mmap
 import os
+import re
 import signal
 import socket
 import struct
@@ -415,6 +416,29 @@ def header_lost(cfg):
     ksft_ge(tcpinfo.retransmitted(sender), 2)
 
 
+def _descriptor_errors(cfg):
+    """Packets that the driver dropped for what their descriptors said."""
+    text = ethtool(f"-S {cfg.ifname}").stdout
+    return int(re.search(r"rx_desc_err_dropped_pkt: (\d+)", text).group(1))
+
+
+@leaves_nothing
+@base_fails("takes what follows the header buffer for a part of the header")
+def header_too_long(cfg):
+    """
+    The NIC says that a header is longer than its buffer: dropped, counted, and
+    sent again.
+    """
+    queue = cfg.queues[0]
+    receiver, sender, _ = cfg.stream("4", queue=queue)
+    before = _descriptor_errors(cfg)
+    with cfg.faults(f"header-long=port=0,queue={queue},count=2"):
+        send(sender, 0, 20000).finish()
+        receiver.receive_all(20000)
+    ksft_eq(receiver.kinds["dmabuf"], 20000)
+    ksft_ge(_descriptor_errors(cfg), before + 2)
+
+
 # --- others who look -------------------------------------------------------
 
 @leaves_nothing
@@ -507,6 +531,7 @@ CASES = [
     sockmap_redirect,
     hairpin,
     header_lost,
+    header_too_long,
     packet_socket,
     zerocopy_receive,
     ktls,
