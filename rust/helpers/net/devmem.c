@@ -9,7 +9,7 @@
  * PROVE_LOCKING all that follows it in struct sock is 64 bytes off.
  */
 
-#ifdef CONFIG_NET_DEVMEM_RUST
+#ifdef CONFIG_RUST_NETDEV_ABSTRACTIONS
 
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
@@ -231,10 +231,12 @@ __rust_helper u64 rust_helper_sock_i_ino(const struct sock *sk)
 	return sock_i_ino(sk);
 }
 
+#ifdef CONFIG_NET_DEVMEM_RUST
 __rust_helper void **rust_helper_sk_devmem_tokens(struct sock *sk)
 {
 	return &sk->sk_devmem_tokens;
 }
+#endif
 
 __rust_helper bool rust_helper_sk_is_tcp(const struct sock *sk)
 {
@@ -316,4 +318,4 @@ __rust_helper int rust_helper_nla_put_u32(struct sk_buff *skb, int attrtype,
 	return nla_put_u32(skb, attrtype, value);
 }
 
-#endif /* CONFIG_NET_DEVMEM_RUST */
+#endif /* CONFIG_RUST_NETDEV_ABSTRACTIONS */

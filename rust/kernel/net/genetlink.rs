@@ -260,6 +260,18 @@ pub struct ExtAck<'a> {
 }
 
 impl<'a> ExtAck<'a> {
+    /// Wraps a raw pointer, null if nobody wants to know.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be null or valid for `'a`, and only be used by this thread meanwhile.
+    pub(super) unsafe fn from_raw(raw: *mut bindings::netlink_ext_ack) -> Self {
+        Self {
+            raw,
+            _ack: PhantomData,
+        }
+    }
+
     /// The raw pointer, null if nobody wants to know.
     pub fn as_raw(&self) -> *mut bindings::netlink_ext_ack {
         self.raw

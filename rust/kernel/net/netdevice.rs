@@ -139,6 +139,23 @@ impl Deref for NetDeviceGuard<'_> {
     }
 }
 
+impl<'a> NetDeviceGuard<'a> {
+    /// Takes over a lock that was taken in C: dropping the guard unlocks.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be valid for `'a`, and its instance lock held by this thread.
+    pub(super) unsafe fn assume_locked(dev: *mut bindings::net_device) -> Self {
+        Self {
+            // INVARIANT: The caller's promise.
+            // SAFETY: A valid pointer is not null.
+            dev: unsafe { NonNull::new_unchecked(dev) },
+            _dev: PhantomData,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
 impl NetDeviceGuard<'_> {
     /// False while the driver is detached (suspend, reset, removal).
     pub fn is_present(&self) -> bool {

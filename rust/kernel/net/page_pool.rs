@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page pools whose memory comes from a provider.
+//! Page pools, and the providers that their memory may come from.
 //!
 //! A driver that allows unreadable memory gets niovs from its page pools instead of pages when a
 //! memory provider is installed on the queue. [`MemoryProvider`] is what a provider implements, and
@@ -20,7 +20,9 @@ use crate::{
 use core::marker::PhantomData;
 
 mod live;
+mod pool;
 pub use live::{usage, PoolUsage};
+pub use pool::{PagePool, PagePoolParams};
 
 /// Where a page pool gets its niovs from.
 ///
