@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The hooks: they apply, make good mails, and vanish with the option off."""
+"""The hooks: they apply, make good mails, and vanish with the options off."""
 
 import difflib
 import itertools
@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import mails, paths, sandbox, tree
 from ..errors import HarnessError
 
-OPTION = "CONFIG_NET_DEVMEM_RUST"
+OPTIONS = ("CONFIG_NET_DEVMEM_RUST", "CONFIG_GVE_RUST")
 VARIANT = "rust-debug"
 _UNIQUE = re.compile(r"(__UNIQUE_ID_\w*?)\d+")
 
@@ -25,7 +25,7 @@ def series(report, kernel):
 
 
 def untouched(report, kernel):
-    """With the option off, each hooked C file compiles to what the base's does.
+    """With the options off, each hooked C file compiles to what the base's does.
 
     Compared is the assembly, line numbers aside. The reference has
     patches/fixes/ applied: those are meant to change C.
@@ -39,7 +39,7 @@ def untouched(report, kernel):
             after = tree.patched(kernel.base, patches, _made(scratch / "after"))
             before = {name: kernel.base / name for name in after}
             before.update(tree.patched(kernel.base, fixes, _made(scratch / "before")))
-            autoconf = _option_off(kernel, scratch)
+            autoconf = _options_off(kernel, scratch)
             # C in rust/ is the helpers, which are nothing to the C code.
             names = [name for name in after if name.endswith(".c")
                      and not name.startswith("rust/") and before[name].is_file()]
@@ -58,13 +58,15 @@ def _made(folder):
     return folder
 
 
-def _option_off(kernel, folder):
-    """A copy of the build's autoconf.h with the option off."""
+def _options_off(kernel, folder):
+    """A copy of the build's autoconf.h with the options off."""
     text = (kernel.objects(VARIANT) / "include/generated/autoconf.h").read_text()
-    if f"#define {OPTION} 1" not in text:
-        raise HarnessError(f"{VARIANT} was not built with {OPTION}")
+    for option in OPTIONS:
+        if f"#define {option} 1" not in text:
+            raise HarnessError(f"{VARIANT} was not built with {option}")
+        text = text.replace(f"#define {option} 1", "")
     copy = folder / "autoconf.h"
-    copy.write_text(text.replace(f"#define {OPTION} 1", ""))
+    copy.write_text(text)
     return copy
 
 
