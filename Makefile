@@ -21,7 +21,7 @@ help: ## list the targets and knobs
 	@echo
 	@echo "Knobs of run:  BYTES=256M FLOWS=4 QUEUES=2 MTU=1500 IMPL=rust|c"
 	@echo "Of test:       IMPL=rust|c"
-	@echo "Of kernel and shell:  VARIANT=rust|c|rust-debug"
+	@echo "Of kernel and shell:  VARIANT=rust|c|rust-gve-c|rust-debug"
 	@echo "Everywhere:    KERNEL_SRC=/a/kernel/tree  DEBIAN_MIRROR=URI"
 
 run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, and verify it

@@ -14,9 +14,10 @@ from .tree import Tree
 VARIANTS = {
     "c": ("base", "c"),
     "rust": ("base", "rust"),
+    "rust-gve-c": ("base", "rust", "gve-c"),
     "rust-debug": ("base", "rust", "debug"),
 }
-SEEDS = {"c": ("rust",), "rust": ("c",), "rust-debug": ()}
+SEEDS = {"c": ("rust",), "rust": ("c",), "rust-gve-c": ("rust", "c"), "rust-debug": ()}
 LLVM = "-19"
 # Objects are good for as long as these packages stay as they are.
 COMPILERS = ("rustc", "rust-src", "bindgen", "clang-19", "lld-19", "llvm-19", "pahole")

@@ -28,6 +28,8 @@ def run(impl=None):
         kernelbuild.rustdoc(record, built)
         selftests = _programs(record, built)
         guest.check(record, image, built, selftests)
+        images = kernelbuild.release(record, built, ("rust-gve-c",))
+        guest.check_gve_in_c(record, images["rust-gve-c"], built, selftests)
         _peer(record, built, kernelbuild.release(record, built), selftests)
     return record.finish()
 

@@ -7,8 +7,6 @@ a binding is on two of its queues, tokens are out and a stream runs: the
 binding is there afterwards, or the change is refused and nothing happened.
 """
 
-import re
-
 from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, KsftSkipEx,
                     KsftXfailEx, MIB, Receiver, Traffic, bound_queues, defer,
                     ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_in, ksft_ne,
@@ -219,12 +217,6 @@ def statistics_while_down(cfg):
     ksft_ge(sum(entry["rx-bytes"] for entry in found), PROGRESS)
 
 
-def _resets(cfg):
-    """Resets that the driver has done."""
-    text = ethtool(f"-S {cfg.ifname}").stdout
-    return int(re.search(r"reset_cnt: (\d+)", text).group(1))
-
-
 def _after_reset(cfg, bound):
     """
     The stream survives; n-tuple rules and RSS are the device's, and gone. Once
@@ -245,9 +237,9 @@ def _after_reset(cfg, bound):
 def reset_by_user(cfg):
     """ethtool --reset, under traffic and with tokens out."""
     bound = Bound(cfg)
-    before = _resets(cfg)
+    before = cfg.resets()
     ethtool(f"--reset {cfg.ifname} all")
-    ksft_eq(_resets(cfg), before + 1)
+    ksft_eq(cfg.resets(), before + 1)
     _after_reset(cfg, bound)
 
 
@@ -255,27 +247,20 @@ def reset_by_user(cfg):
 def reset_by_device(cfg):
     """The device asks for a reset, under traffic and with tokens out."""
     bound = Bound(cfg)
-    before = _resets(cfg)
+    before = cfg.resets()
     with cfg.faults("reset-request=after-ms=100,port=0"):
-        ksft_true(wait_for(lambda: _resets(cfg) > before, 30),
+        ksft_true(wait_for(lambda: cfg.resets() > before, 30),
                   "the driver does not reset the device")
     _after_reset(cfg, bound)
-
-
-def _losses(cfg):
-    """How often the link was lost."""
-    path = f"/sys/class/net/{cfg.ifname}/carrier_down_count"
-    with open(path, encoding="ascii") as count:
-        return int(count.read())
 
 
 @leaves_nothing
 def link_flaps(cfg):
     """The link goes away for a moment, by itself: the binding does not care."""
     bound = Bound(cfg)
-    before = _losses(cfg)
+    before = cfg.carrier_losses()
     with cfg.faults("link-flap=after-ms=100,down-ms=500,port=0"):
-        ksft_true(wait_for(lambda: _losses(cfg) > before, 30),
+        ksft_true(wait_for(lambda: cfg.carrier_losses() > before, 30),
                   "the link does not go down")
         cfg.wait_carrier()
     bound.check()

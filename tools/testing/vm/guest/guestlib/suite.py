@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .errors import GuestError
 
 # A profile is one boot: the host starts the device model to suit it.
-PROFILES = ("default", "late-split", "jumbo")
+PROFILES = ("default", "late-split", "jumbo", "gve-c")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ _DEFAULT = (
     TestFile("churn", "churn.py", "ours", 900),
     TestFile("stack", "stack.py", "ours", 900),
     TestFile("stack_unbind", "stack_unbind.py", "ours", 900),
+    TestFile("queue_restart", "queue_restart.py", "ours", 900),
     TestFile("debugfs", "debugfs.py", "ours", 300),
     TestFile("tool", "tool.py", "ours", 600),
     TestFile("tool_check", "tool_check.py", "ours", 600),
@@ -85,11 +86,16 @@ _JUMBO = (
     TestFile("order", "order.py", "ours", 600),
 )
 
+# What tries the driver's queue management, for a kernel that has that in C.
+_QUEUE_MANAGEMENT = ("bind_rx", "reconfigure", "stack_unbind", "queue_restart", "churn")
+_GVE_C = tuple(entry for entry in _DEFAULT if entry.name in _QUEUE_MANAGEMENT)
+
 
 def of_profile(profile):
     """The entries of a profile, in the order in which they run."""
     try:
-        return {"default": _DEFAULT, "late-split": _LATE_SPLIT, "jumbo": _JUMBO}[profile]
+        return {"default": _DEFAULT, "late-split": _LATE_SPLIT, "jumbo": _JUMBO,
+                "gve-c": _GVE_C}[profile]
     except KeyError:
         raise GuestError(f"no profile is called {profile}; there are "
                          f"{', '.join(PROFILES)}") from None

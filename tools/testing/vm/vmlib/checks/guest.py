@@ -15,7 +15,10 @@ PROFILES = {
     "default": (model.Options(), ()),
     "late-split": (model.Options(split_late=SPLIT_LATE), ("--split-late", SPLIT_LATE)),
     "jumbo": (model.Options(), ("--mtu", 9000)),
+    "gve-c": (model.Options(), ()),
 }
+# The one for a kernel whose gve has queue management in C.
+GVE_C = "gve-c"
 
 
 def check(report, image, kernel, base_selftests, impl=None):
@@ -24,19 +27,26 @@ def check(report, image, kernel, base_selftests, impl=None):
     With `impl` the image is a release build of that implementation, which the
     stages then name, and has no KUnit.
     """
-    places = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}"]
     on = f" on {impl}" if impl else ""
     wanted = impl or "rust"
-    for profile, (options, arguments) in PROFILES.items():
-        command = [*places, "python3", PROGRAM, "--profile", profile, "--impl", wanted, *arguments]
-        outcome = _selftests(report, image, f"kselftests {profile}{on}", options, command)
+    for profile in (name for name in PROFILES if name != GVE_C):
+        outcome = _selftests(report, image, kernel, base_selftests, profile, wanted, on)
         if profile == "default" and not impl:
             _kunit(report, outcome)
     _transfer(report, image, wanted, f"transfer{on}")
 
 
-def _selftests(report, image, label, options, command):
+def check_gve_in_c(report, image, kernel, base_selftests):
+    """The tests of the driver's queue management again, where that is the C driver's."""
+    _selftests(report, image, kernel, base_selftests, GVE_C, "rust")
+
+
+def _selftests(report, image, kernel, base_selftests, profile, impl, on=""):
     """Boot and run the kselftests of a profile; returns the Outcome, or None."""
+    options, arguments = PROFILES[profile]
+    label = f"kselftests {profile}{on}"
+    command = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}",
+               "python3", PROGRAM, "--profile", profile, "--impl", impl, *arguments]
     out = paths.BUILD / f"guest-{label.removeprefix('kselftests ').replace(' ', '-')}"
     tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
                        commands=[("test", [*command, "--out", out])])

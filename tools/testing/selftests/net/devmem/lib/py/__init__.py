@@ -28,6 +28,7 @@ try:
         ksft_ne, ksft_not_in, ksft_raises, ksft_true, ksft_gt, ksft_not_none
     from drivers.net.lib.py import NetDrvEpEnv
 
+    from .aftermath import check_gone, check_traffic, needs_fixes, wait_up
     from .binding import Binding, bind_request, expect_refused, \
         netdev_family, try_bind
     from .child import Child

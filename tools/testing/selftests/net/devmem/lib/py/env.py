@@ -140,6 +140,17 @@ class DevmemEnv(NetDrvEpEnv):
         self.set_addresses()
         self.wait_carrier()
 
+    def resets(self):
+        """How often the driver has reset the device."""
+        text = ethtool(f"-S {self.ifname}").stdout
+        return int(re.search(r"reset_cnt: (\d+)", text).group(1))
+
+    def carrier_losses(self):
+        """How often the link was lost."""
+        path = f"/sys/class/net/{self.ifname}/carrier_down_count"
+        with open(path, encoding="ascii") as count:
+            return int(count.read())
+
     def channels(self):
         """Channel counts as ethtool netlink reports them."""
         return self.ethnl.channels_get(self._header())
