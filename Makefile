@@ -14,7 +14,7 @@ RUN_KNOBS = $(if $(BYTES),--bytes $(BYTES)) $(if $(FLOWS),--flows $(FLOWS)) \
 	$(if $(QUEUES),--queues $(QUEUES)) $(if $(MTU),--mtu $(MTU)) \
 	$(if $(IMPL),--impl $(IMPL))
 
-.PHONY: help run test peer tree series kernel programs selftests shell clean distclean bootstrap
+.PHONY: help run test peer gve tree series kernel programs selftests shell clean distclean bootstrap
 
 help: ## list the targets and knobs
 	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: bootstrap ## run all checks and tests; with IMPL= our kselftests on that i
 
 peer: bootstrap ## run the base's own tests on C and on Rust, and compare
 	@$(VM) peer
+
+gve: bootstrap ## test queue management of gve in C as well, and compare its cost with Rust's
+	@$(VM) gve
 
 tree: bootstrap ## sync the kernel tree: base, patches, our files
 	@$(VM) tree

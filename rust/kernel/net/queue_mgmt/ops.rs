@@ -37,7 +37,7 @@ impl<Q: QueueManagement> QueueOps<Q> {
     /// Makes the vtable.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        const { assert!(align_of::<Slot<Q::Memory>>() <= bindings::ARCH_SLAB_MINALIGN as usize) };
+        const { assert!(align_of::<Slot<Q::Memory>>() <= bindings::ARCH_SLAB_MINALIGN) };
         Self {
             ops: bindings::netdev_queue_mgmt_ops {
                 ndo_queue_mem_size: size_of::<Slot<Q::Memory>>(),

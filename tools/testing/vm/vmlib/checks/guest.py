@@ -16,9 +16,10 @@ PROFILES = {
     "late-split": (model.Options(split_late=SPLIT_LATE), ("--split-late", SPLIT_LATE)),
     "jumbo": (model.Options(), ("--mtu", 9000)),
     "gve-c": (model.Options(), ()),
+    "restarts": (model.Options(), ()),
 }
-# The one for a kernel whose gve has queue management in C.
-GVE_C = "gve-c"
+# Those for any kernel; of the others each is for some that differ in one point.
+GENERAL = ("default", "late-split", "jumbo")
 
 
 def check(report, image, kernel, base_selftests, impl=None):
@@ -29,8 +30,8 @@ def check(report, image, kernel, base_selftests, impl=None):
     """
     on = f" on {impl}" if impl else ""
     wanted = impl or "rust"
-    for profile in (name for name in PROFILES if name != GVE_C):
-        outcome = _selftests(report, image, kernel, base_selftests, profile, wanted, on)
+    for profile in GENERAL:
+        outcome = selftests(report, image, kernel, base_selftests, profile, wanted, on)
         if profile == "default" and not impl:
             _kunit(report, outcome)
     _transfer(report, image, wanted, f"transfer{on}")
@@ -38,16 +39,16 @@ def check(report, image, kernel, base_selftests, impl=None):
 
 def check_gve_in_c(report, image, kernel, base_selftests):
     """The tests of the driver's queue management again, where that is the C driver's."""
-    _selftests(report, image, kernel, base_selftests, GVE_C, "rust")
+    selftests(report, image, kernel, base_selftests, "gve-c", "rust")
 
 
-def _selftests(report, image, kernel, base_selftests, profile, impl, on=""):
+def selftests(report, image, kernel, base_selftests, profile, impl, on=""):
     """Boot and run the kselftests of a profile; returns the Outcome, or None."""
     options, arguments = PROFILES[profile]
     label = f"kselftests {profile}{on}"
     command = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}",
                "python3", PROGRAM, "--profile", profile, "--impl", impl, *arguments]
-    out = paths.BUILD / f"guest-{label.removeprefix('kselftests ').replace(' ', '-')}"
+    out = folder(label)
     tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
                        commands=[("test", [*command, "--out", out])])
     outcome = None
@@ -68,6 +69,11 @@ def _selftests(report, image, kernel, base_selftests, profile, impl, on=""):
         reports = klog.reports(outcome.log)
         report.add(label, "kernel log", "fail" if reports else "pass", "\n".join(reports))
     return outcome
+
+
+def folder(label):
+    """Where the results of a stage of kselftests are."""
+    return paths.BUILD / f"guest-{label.removeprefix('kselftests ').replace(' ', '-')}"
 
 
 def _status(report, label, outcome):

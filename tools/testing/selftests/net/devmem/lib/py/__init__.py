@@ -39,6 +39,7 @@ try:
     from .nic import Nic
     from .orders import batches, describe, orders
     from .pattern import pattern
+    from .probe import Probe
     from .stream import Message, Piece, Receiver, Sender, StreamError, \
         dontneed, setsockopt_dontneed, token_ranges
     from .traffic import Flow, Traffic

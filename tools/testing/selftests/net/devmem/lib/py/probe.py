@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""A steady stream of numbered datagrams: what of it is lost on its way."""
+
+import mmap
+import socket
+import struct
+import time
+
+from net.lib.py import NetNSEnter, defer, ethtool
+
+from .workers import Worker
+
+# Seconds between two datagrams.
+PERIOD = 0.002
+# What the NIC or a qdisc keeps for a while has to arrive, too.
+PATIENCE = 2
+RCVBUF = 4 << 20
+SO_RCVBUFFORCE = 33
+NUMBER = struct.Struct("!I")
+
+_GO, _STOP = range(2)
+
+
+class Probe:
+    """
+    Datagrams between the two ends until finish(): with @inbound from the remote
+    end to RX queue @queue of the local NIC, else from there to the remote end.
+
+    Make it before anything else that a test opens: its processes keep that.
+    """
+
+    def __init__(self, cfg, inbound, queue=0):
+        self._state = mmap.mmap(-1, 1)
+        here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with NetNSEnter(cfg.remote_ns):
+            there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        here.bind((cfg.addr_v["4"], 0))
+        there.bind((cfg.remote_addr_v["4"], 0))
+        sender, receiver = (there, here) if inbound else (here, there)
+        sender.connect(receiver.getsockname())
+        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RCVBUF)
+        if inbound:
+            port = here.getsockname()[1]
+            output = ethtool(f"-N {cfg.ifname} flow-type udp4 dst-port {port} "
+                             f"action {queue}").stdout
+            rule = output.split("ID")[1].split()[0]
+            defer(ethtool, f"-N {cfg.ifname} delete {rule}")
+        self._receive = Worker(self._count, receiver)
+        self._send = Worker(self._number, sender)
+        here.close()
+        there.close()
+
+    def _number(self, sock):
+        sent = 0
+        due = time.monotonic()
+        while self._state[0] == _GO:
+            sock.send(NUMBER.pack(sent))
+            sent += 1
+            due += PERIOD
+            time.sleep(max(0, due - time.monotonic()))
+        return sent
+
+    def _count(self, sock):
+        sock.settimeout(PATIENCE)
+        seen = set()
+        while True:
+            try:
+                seen.add(NUMBER.unpack(sock.recv(64))[0])
+            except TimeoutError:
+                if self._state[0] == _STOP:
+                    return len(seen)
+
+    def finish(self):
+        """Stop; returns (datagrams sent, datagrams lost)."""
+        self._state[0] = _STOP
+        sent = self._send.result()
+        return sent, sent - self._receive.result()
