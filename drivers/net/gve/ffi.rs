@@ -50,8 +50,10 @@ impl ModuleMetadata for LocalModule {
     };
 
     #[cfg(not(MODULE))]
-    // SAFETY: Built-in code has none, which null says.
-    const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(core::ptr::null_mut()) };
+    const THIS_MODULE: ThisModule = {
+        // SAFETY: Built-in code has none, which null says.
+        unsafe { ThisModule::from_ptr(core::ptr::null_mut()) }
+    };
 }
 
 /// What is asked of a device as a whole.

@@ -6,6 +6,7 @@ shows a warning only when it compiles, a build that warned is not recorded
 as clean, and its files are touched so that they compile (and warn) again.
 """
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -66,14 +67,18 @@ def rustdoc(report, kernel):
         log = kernel.make(stage, VARIANT, "rustdoc", log="rustdoc")
         found = _warnings(kernel, log.read_text(errors="replace"), ours)
         report.add("rustdoc", "rust/", "fail" if found else "pass", _joined(found))
-        for command in sorted(_crates(kernel, ours)):
+        crates = sorted(_crates(kernel, ours))
+        if not crates:
+            report.add("rustdoc", "crates outside rust/", "fail", "none was found")
+        for command in crates:
             crate = _rustdoc_command(kernel, command)
             name = str(command.parent.relative_to(kernel.objects(VARIANT)))
             try:
                 log = stage.run(sandbox.command(crate, cwd=kernel.objects(VARIANT),
                                                 writable=(kernel.home,)),
                                 log=f"rustdoc-{name.replace('/', '-')}",
-                                env=sandbox.environment(OBJTREE=kernel.objects(VARIANT)))
+                                env=sandbox.environment(OBJTREE=kernel.objects(VARIANT),
+                                                        RUSTC_BOOTSTRAP=1))
                 found = _warnings(kernel, log.read_text(errors="replace"), ours)
                 report.add("rustdoc", name, "fail" if found else "pass", _joined(found))
             except HarnessError as error:
@@ -113,7 +118,8 @@ def _warnings(kernel, text, ours):
     """{file of ours: messages} among the compiler's output."""
     found = {}
     for match in (*_RUST.finditer(text), *_C.finditer(text)):
-        path = match["path"].removeprefix(f"{kernel.tree.where}/")
+        # An object of a sibling folder is named by way of its module's.
+        path = os.path.normpath(match["path"]).removeprefix(f"{kernel.tree.where}/")
         if path in ours:
             found.setdefault(path, []).append(f"{match['line']}: {match['text']}")
     return found
@@ -129,7 +135,7 @@ def _crates(kernel, ours):
                if name.endswith(".rs") and not name.startswith(("rust/", "tools/"))}
     for folder in folders:
         for command in (kernel.objects(VARIANT) / folder).glob(".*.o.cmd"):
-            if "--crate-name" in command.read_text():
+            if "RUST_MODFILE=" in command.read_text():
                 yield command
 
 
@@ -149,4 +155,6 @@ def _rustdoc_command(kernel, command):
         elif not word.startswith(("--emit", "-Copt-level", "-Cdebuginfo", "-Clinker", "-Wclippy")):
             kept.append(word)
     out = paths.BUILD / "rustdoc"
-    return ["rustdoc", "--document-private-items", "--output", out, "-Zunstable-options", *kept]
+    # All of such a crate is private, and so is what its documentation links to.
+    return ["rustdoc", "--document-private-items", "-Arustdoc::private_intra_doc_links",
+            "--output", out, "-Zunstable-options", *kept]
