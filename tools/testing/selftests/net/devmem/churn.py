@@ -11,10 +11,9 @@ one through its neighbour.
 """
 
 import os
-import time
 
-from lib.py import (Binding, Flow, MIB, Receiver, Traffic, Udmabuf,
-                    bound_queues, defer, ethtool, ksft_eq, ksft_exit, ksft_ne, ksft_pr,
+from lib.py import (Binding, Flow, MIB, Pace, Receiver, Traffic, Udmabuf,
+                    bound_queues, defer, ksft_eq, ksft_exit, ksft_ne, ksft_pr,
                     ksft_run, leaves_nothing, run_in_env)
 
 # Turns if nobody says otherwise.
@@ -24,13 +23,6 @@ RING = 512
 # A restart loses what is under way, and TCP takes its time to notice: only each
 # REST-th turn waits until data moves again, each LAP-th until all has arrived.
 REST, LAP, LONG = 10, 50, 64 << 10
-
-
-def _small_rings(cfg):
-    before = cfg.rings()["rx"]
-    ethtool(f"-G {cfg.ifname} rx {RING}")
-    defer(ethtool, f"-G {cfg.ifname} rx {before}")
-    cfg.wait_carrier()
 
 
 class Buffers:
@@ -72,26 +64,11 @@ def _drain(traffic, flows):
         flow.resume()
 
 
-class Pace:
-    """Says how it goes, now and then."""
-
-    def __init__(self, turns):
-        self._turns = turns
-        self._began = self._said = time.monotonic()
-
-    def __call__(self, turn):
-        now = time.monotonic()
-        if now - self._said > 20 or turn == self._turns:
-            self._said = now
-            ksft_pr(f"{turn} of {self._turns} turns, "
-                    f"{(now - self._began) / turn * 1000:.0f} ms each")
-
-
 @leaves_nothing
 def bind_and_unbind(cfg):
     """Bind and unbind in a loop; both streams go on, and memory comes back."""
     turns = int(os.environ.get("DEVMEM_CHURN") or TURNS)
-    _small_rings(cfg)
+    cfg.use_rx_ring(RING)
     queue, neighbour = cfg.queues[:2]
     buffers = Buffers()
     flow = _flow(cfg, queue, buffers.new())

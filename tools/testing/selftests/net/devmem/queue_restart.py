@@ -8,14 +8,13 @@ queue is as it was or a reset mends it, whoever asked is told, the connection
 of another queue survives, and the next binding works.
 """
 
-from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, Receiver, Traffic,
-                    Udmabuf, bind_request, bound_queues, check_gone,
+from lib.py import (CmdExitFailure, Flow, KsftNamedVariant, MIB, Receiver,
+                    Traffic, Udmabuf, bind_request, bound_queues, check_gone,
                     check_traffic, defer, ethtool, ksft_eq, ksft_exit, ksft_in,
                     ksft_ne, ksft_not_none, ksft_run, ksft_true,
                     ksft_variants, leaves_nothing, needs_fixes, run_in_env,
                     try_bind, wait_for, wait_up)
 
-MIB = 1 << 20
 PROGRESS = 32 << 10
 STEPS = [KsftNamedVariant("destroy", "DESTROY_RX_QUEUE"),
          KsftNamedVariant("create", "CREATE_RX_QUEUE")]
@@ -53,15 +52,10 @@ def _recover(cfg, inode, neighbour=None):
     check_traffic(cfg)
 
 
-def _dmabuf():
-    dmabuf = Udmabuf(MIB)
-    defer(dmabuf.close)
-    return dmabuf
-
-
 def _try_to_bind(cfg, fault):
     """Bind one queue with a fault in the device; it has to say why not."""
-    dmabuf = _dmabuf()
+    dmabuf = Udmabuf(MIB)
+    defer(dmabuf.close)
     with cfg.faults(fault):
         error = try_bind(bind_request(cfg.ifindex, dmabuf.fd, cfg.queues[:1]))
     ksft_not_none(error, "the bind should have failed")
@@ -82,16 +76,21 @@ def refused_on_bind(cfg, command):
     _recover(cfg, inode, neighbour)
 
 
+def _reset_mends(cfg, attempt, fault, deadline):
+    """Attempt something with a fault that only a reset gets over."""
+    neighbour = Neighbour(cfg)
+    before = cfg.resets()
+    inode = attempt(cfg, fault)
+    ksft_true(wait_for(lambda: cfg.resets() > before, deadline), "no reset")
+    _recover(cfg, inode, neighbour)
+
+
 @leaves_nothing
 @needs_fixes
 def refused_twice(cfg):
     """The old memory is refused as well: a reset gives the queue new one."""
-    neighbour = Neighbour(cfg)
-    before = cfg.resets()
-    inode = _try_to_bind(cfg,
-                         "admin-fail=port=0,opcode=CREATE_RX_QUEUE,count=2")
-    ksft_true(wait_for(lambda: cfg.resets() > before, 30), "no reset")
-    _recover(cfg, inode, neighbour)
+    _reset_mends(cfg, _try_to_bind,
+                 "admin-fail=port=0,opcode=CREATE_RX_QUEUE,count=2", 30)
 
 
 @ksft_variants(STEPS)
@@ -99,11 +98,7 @@ def refused_twice(cfg):
 @needs_fixes
 def no_answer_on_bind(cfg, command):
     """Nobody knows what the device has done: only a reset can tell."""
-    neighbour = Neighbour(cfg)
-    before = cfg.resets()
-    inode = _try_to_bind(cfg, f"admin-hang=port=0,opcode={command}")
-    ksft_true(wait_for(lambda: cfg.resets() > before, 60), "no reset")
-    _recover(cfg, inode, neighbour)
+    _reset_mends(cfg, _try_to_bind, f"admin-hang=port=0,opcode={command}", 60)
 
 
 def _unbind(cfg, fault):
@@ -125,11 +120,7 @@ def refused_on_unbind(cfg, command):
     The device refuses a step of an unbind. Nobody can be told, and the queue
     must not keep the memory: the driver resets the device.
     """
-    neighbour = Neighbour(cfg)
-    before = cfg.resets()
-    inode = _unbind(cfg, f"admin-fail=port=0,opcode={command}")
-    ksft_true(wait_for(lambda: cfg.resets() > before, 30), "no reset")
-    _recover(cfg, inode, neighbour)
+    _reset_mends(cfg, _unbind, f"admin-fail=port=0,opcode={command}", 30)
 
 
 @ksft_variants(STEPS)
@@ -137,10 +128,20 @@ def refused_on_unbind(cfg, command):
 @needs_fixes
 def no_answer_on_unbind(cfg, command):
     """The device does not answer during an unbind."""
-    neighbour = Neighbour(cfg)
-    before = cfg.resets()
-    inode = _unbind(cfg, f"admin-hang=port=0,opcode={command}")
-    ksft_true(wait_for(lambda: cfg.resets() > before, 60), "no reset")
+    _reset_mends(cfg, _unbind, f"admin-hang=port=0,opcode={command}", 60)
+
+
+def _bind_through(cfg, fault, happened, neighbour=None):
+    """Bind a queue; the binding outlives what happens meanwhile."""
+    queue = cfg.queues[0]
+    with cfg.faults(fault):
+        dmabuf, binding = cfg.bind(MIB, [queue])
+        ksft_true(wait_for(happened, 30), f"no {fault.split('=')[0]}")
+        wait_up(cfg)
+    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: binding.id})
+    inode = dmabuf.inode
+    binding.close()
+    dmabuf.close()
     _recover(cfg, inode, neighbour)
 
 
@@ -152,17 +153,9 @@ def reset_in_the_middle(cfg, command):
     The device wants a reset during a bind: the binding is carried over. (No
     neighbour: without its rule, which a reset takes, it may hit the binding.)
     """
-    queue = cfg.queues[0]
     before = cfg.resets()
-    with cfg.faults(f"reset-request=port=0,opcode={command},queue={queue}"):
-        dmabuf, binding = cfg.bind(MIB, [queue])
-        ksft_true(wait_for(lambda: cfg.resets() > before, 30), "no reset")
-    wait_up(cfg)
-    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: binding.id})
-    inode = dmabuf.inode
-    binding.close()
-    dmabuf.close()
-    _recover(cfg, inode)
+    _bind_through(cfg, f"reset-request=port=0,opcode={command},"
+                  f"queue={cfg.queues[0]}", lambda: cfg.resets() > before)
 
 
 @ksft_variants(STEPS)
@@ -170,20 +163,11 @@ def reset_in_the_middle(cfg, command):
 @needs_fixes
 def link_lost_in_the_middle(cfg, command):
     """The link goes down during a bind, and up: the binding stays."""
-    queue = cfg.queues[0]
     neighbour = Neighbour(cfg)
     before = cfg.carrier_losses()
-    with cfg.faults(f"link-flap=port=0,opcode={command},queue={queue},"
-                    "down-ms=500"):
-        dmabuf, binding = cfg.bind(MIB, [queue])
-        ksft_true(wait_for(lambda: cfg.carrier_losses() > before, 30),
-                  "the link was not lost")
-        wait_up(cfg)
-    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {queue: binding.id})
-    inode = dmabuf.inode
-    binding.close()
-    dmabuf.close()
-    _recover(cfg, inode, neighbour)
+    _bind_through(cfg, f"link-flap=port=0,opcode={command},"
+                  f"queue={cfg.queues[0]},down-ms=500",
+                  lambda: cfg.carrier_losses() > before, neighbour)
 
 
 @leaves_nothing

@@ -14,9 +14,9 @@ import os
 import statistics
 import time
 
-from lib.py import (Binding, Flow, MIB, Probe, Receiver, Traffic, Udmabuf,
-                    bound_queues, defer, ethtool, ksft_eq, ksft_exit, ksft_pr,
-                    ksft_run, leaves_nothing, run_in_env)
+from lib.py import (Binding, Flow, MIB, Pace, Probe, Receiver, Traffic,
+                    Udmabuf, bound_queues, defer, ethtool, ksft_eq, ksft_exit,
+                    ksft_pr, ksft_run, leaves_nothing, run_in_env)
 
 TURNS = 1000
 # A restart posts as many buffers as the ring has: the smallest is enough.
@@ -45,15 +45,13 @@ def _restart_in_turn(cfg, turns, check):
     bind, unbind = [], []
     dmabuf = Udmabuf(MIB)
     defer(dmabuf.close)
-    said = time.monotonic()
+    pace = Pace(turns)
     for turn in range(turns):
         queue = 1 + turn % (cfg.num_queues - 1)
         binding = _timed(bind, Binding, cfg.ifindex, dmabuf.fd, [queue])
         _timed(unbind, binding.close)
         check()
-        if time.monotonic() - said > 20:
-            said = time.monotonic()
-            ksft_pr(f"{turn + 1} of {turns} turns")
+        pace(turn + 1)
     return bind, unbind
 
 
@@ -61,10 +59,7 @@ def _restart_in_turn(cfg, turns, check):
 def restart_in_turn(cfg):
     """No connection fails, nothing is left, and the figures are written."""
     turns = int(os.environ.get("DEVMEM_RESTARTS") or TURNS)
-    before = cfg.rings()["rx"]
-    ethtool(f"-G {cfg.ifname} rx {RING}")
-    defer(ethtool, f"-G {cfg.ifname} rx {before}")
-    cfg.wait_carrier()
+    cfg.use_rx_ring(RING)
     ethtool(f"-X {cfg.ifname} equal 1")
     probes = {"rx": Probe(cfg, True), "tx": Probe(cfg, False)}
     sock, sender = cfg.connect("4", 0)

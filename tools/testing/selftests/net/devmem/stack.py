@@ -14,10 +14,8 @@ DEVMEM_TRY_DEFECTS=1 in the environment it is run all the same, to see it.
 import ctypes
 import errno
 import fcntl
-import functools
 import mmap
 import os
-import re
 import signal
 import socket
 import struct
@@ -25,10 +23,11 @@ import termios
 import time
 
 from lib.py import tcpinfo
-from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver, cmd,
-                    defer, ethtool, ip, ksft_eq, ksft_exit, ksft_ge, ksft_pr,
-                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
-                    os_error, pattern, run_in_env, send, wait_for)
+from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver,
+                    base_fails, cmd, defer, ethtool, ip, ksft_eq, ksft_exit,
+                    ksft_ge, ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, os_error, pattern, run_in_env, send,
+                    wait_for)
 from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
 from lib.py.tcpsig import ao_key, md5_key
 
@@ -37,18 +36,6 @@ SIZE = 5000
 # or two fit in.
 A_WHILE = 2
 SIOCATMARK = 0x8905
-
-
-def base_fails(how):
-    """Decorator: the base, without our fixes, does not survive this case."""
-    def decorate(func):
-        @functools.wraps(func)
-        def wrapper(cfg, *args):
-            if not cfg.is_rust and not os.environ.get("DEVMEM_TRY_DEFECTS"):
-                raise KsftSkipEx(f"the base, without patches/fixes, {how}")
-            return func(cfg, *args)
-        return wrapper
-    return decorate
 
 
 def _counter(name):
@@ -416,12 +403,6 @@ def header_lost(cfg):
     ksft_ge(tcpinfo.retransmitted(sender), 2)
 
 
-def _descriptor_errors(cfg):
-    """Packets that the driver dropped for what their descriptors said."""
-    text = ethtool(f"-S {cfg.ifname}").stdout
-    return int(re.search(r"rx_desc_err_dropped_pkt: (\d+)", text).group(1))
-
-
 @leaves_nothing
 @base_fails("takes what follows the header buffer for a part of the header")
 def header_too_long(cfg):
@@ -431,12 +412,12 @@ def header_too_long(cfg):
     """
     queue = cfg.queues[0]
     receiver, sender, _ = cfg.stream("4", queue=queue)
-    before = _descriptor_errors(cfg)
+    before = cfg.driver_counter("rx_desc_err_dropped_pkt")
     with cfg.faults(f"header-long=port=0,queue={queue},count=2"):
         send(sender, 0, 20000).finish()
         receiver.receive_all(20000)
     ksft_eq(receiver.kinds["dmabuf"], 20000)
-    ksft_ge(_descriptor_errors(cfg), before + 2)
+    ksft_ge(cfg.driver_counter("rx_desc_err_dropped_pkt"), before + 2)
 
 
 # --- others who look -------------------------------------------------------

@@ -13,13 +13,12 @@ The NIC is taken apart, and set up again, a number of times: this is the file
 to run last.
 """
 
-import re
 import socket
 import time
 
 from lib.py import (Binding, Flow, KsftNamedVariant, KsftSkipEx, MIB,
                     NetNSEnter, Nic, Receiver, Traffic, Udmabuf, batches,
-                    bound_queues, defer, describe, dmabufs, ethtool, holding,
+                    bound_queues, defer, describe, dmabufs, holding,
                     ip, ksft_eq, ksft_exit, ksft_pr, ksft_run, ksft_true,
                     ksft_variants, leaves_nothing, netdev_family, orders,
                     run_in_env, send, wait_for)
@@ -395,12 +394,6 @@ def netns_moved(cfg, nic, unbind):
     _check_works(cfg)
 
 
-def _resets(cfg):
-    """Resets that the driver has tried."""
-    text = ethtool(f"-S {cfg.ifname}").stdout
-    return int(re.search(r"reset_cnt: (\d+)", text).group(1))
-
-
 @leaves_nothing
 def reset_fails(cfg, nic):
     """
@@ -416,10 +409,10 @@ def reset_fails(cfg, nic):
     thread = send(sender, 20000, 8 * MIB)
     receiver.receive_all(MIB, keep=KEEP)
     try:
-        before = _resets(cfg)
+        before = cfg.resets()
         with cfg.faults("reset-request=after-ms=100,port=0",
                         "admin-fail=opcode=CREATE_RX_QUEUE,count=0,port=0"):
-            ksft_true(wait_for(lambda: _resets(cfg) > before, 30),
+            ksft_true(wait_for(lambda: cfg.resets() > before, 30),
                       "the driver does not reset the device")
             binding.close()
         ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})

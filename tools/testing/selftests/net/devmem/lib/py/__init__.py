@@ -32,12 +32,13 @@ try:
     from .binding import Binding, bind_request, expect_refused, \
         netdev_family, try_bind
     from .child import Child
-    from .env import DevmemEnv, MIB, holding, leaves_nothing, os_error, \
-        run_in_env, send
+    from .env import DevmemEnv, MIB, base_fails, holding, leaves_nothing, \
+        os_error, run_in_env, send
     from .leftover import KernelLog, LeftoverError, Leftovers, bound_queues, \
         dmabuf_references, dmabufs, page_pools, wait_for
     from .nic import Nic
     from .orders import batches, describe, orders
+    from .pace import Pace
     from .pattern import pattern
     from .probe import Probe
     from .stream import Message, Piece, Receiver, Sender, StreamError, \

@@ -4,28 +4,16 @@
 What has to hold after a queue could not be restarted as it should have been.
 """
 
-import functools
-import os
+from net.lib.py import ethtool, ip, ksft_eq, ksft_true
 
-from net.lib.py import KsftSkipEx, ethtool, ip, ksft_eq, ksft_true
-
-from .env import send
+from .env import base_fails, send
 from .leftover import bound_queues, dmabufs, page_pools, wait_for
 from .stream import Receiver
 
 SIZE = 5000
 
-
-def needs_fixes(func):
-    """Decorator: the base warns here, or does not get over it."""
-    @functools.wraps(func)
-    def wrapper(cfg, *args):
-        if not cfg.is_rust and not os.environ.get("DEVMEM_TRY_DEFECTS"):
-            raise KsftSkipEx("the base, without patches/fixes, warns, and "
-                             "leaves the queue or the NIC as it is (defects "
-                             "8, 17, 20)")
-        return func(cfg, *args)
-    return wrapper
+needs_fixes = base_fails("warns, and leaves the queue or the NIC as it is "
+                         "(defects 8, 17, 20)")
 
 
 def check_gone(cfg, inode):

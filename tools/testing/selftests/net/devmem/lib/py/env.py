@@ -140,10 +140,14 @@ class DevmemEnv(NetDrvEpEnv):
         self.set_addresses()
         self.wait_carrier()
 
+    def driver_counter(self, name):
+        """A number that the driver counts, by its name in ethtool -S."""
+        text = ethtool(f"-S {self.ifname}").stdout
+        return int(re.search(rf"\b{re.escape(name)}: (\d+)", text).group(1))
+
     def resets(self):
         """How often the driver has reset the device."""
-        text = ethtool(f"-S {self.ifname}").stdout
-        return int(re.search(r"reset_cnt: (\d+)", text).group(1))
+        return self.driver_counter("reset_cnt")
 
     def carrier_losses(self):
         """How often the link was lost."""
@@ -181,14 +185,21 @@ class DevmemEnv(NetDrvEpEnv):
         """Ring parameters as ethtool netlink reports them."""
         return self.ethnl.rings_get(self._header())
 
+    def use_rx_ring(self, size):
+        """Another size of the RX rings for the rest of the test case."""
+        before = self.rings()["rx"]
+        ethtool(f"-G {self.ifname} rx {size}")
+        defer(ethtool, f"-G {self.ifname} rx {before}")
+        self.wait_carrier()
+
     def set_split(self, enabled):
         """Turn header split on or off."""
         self.ethnl.rings_set({**self._header(), "tcp-data-split":
                               "enabled" if enabled else "disabled"})
 
-    def steer(self, ipver, port, queue):
-        """Send a TCP port to a queue for the rest of the test case."""
-        output = ethtool(f"-N {self.ifname} flow-type tcp{ipver} "
+    def steer(self, ipver, port, queue, proto="tcp"):
+        """Send a port to a queue for the rest of the test case."""
+        output = ethtool(f"-N {self.ifname} flow-type {proto}{ipver} "
                          f"dst-port {port} action {queue}").stdout
         rule = int(re.search(r"ID (\d+)", output).group(1))
         self.rules.add(rule)
@@ -304,6 +315,18 @@ def run_in_env(src_path, run):
         print("TAP version 13")
         print(f"1..0 # SKIP {reason}")
         sys.exit(4)
+
+
+def base_fails(how):
+    """Decorator: the base, without our fixes, does not survive this case."""
+    def decorate(func):
+        @functools.wraps(func)
+        def wrapper(cfg, *args):
+            if not cfg.is_rust and not os.environ.get("DEVMEM_TRY_DEFECTS"):
+                raise KsftSkipEx(f"the base, without patches/fixes, {how}")
+            return func(cfg, *args)
+        return wrapper
+    return decorate
 
 
 def os_error(func, *args, **kwargs):

@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 
-from net.lib.py import NetNSEnter, defer, ethtool
+from net.lib.py import NetNSEnter
 
 from .workers import Worker
 
@@ -41,11 +41,7 @@ class Probe:
         sender.connect(receiver.getsockname())
         receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RCVBUF)
         if inbound:
-            port = here.getsockname()[1]
-            output = ethtool(f"-N {cfg.ifname} flow-type udp4 dst-port {port} "
-                             f"action {queue}").stdout
-            rule = output.split("ID")[1].split()[0]
-            defer(ethtool, f"-N {cfg.ifname} delete {rule}")
+            cfg.steer("4", here.getsockname()[1], queue, "udp")
         self._receive = Worker(self._count, receiver)
         self._send = Worker(self._number, sender)
         here.close()
