@@ -60,6 +60,18 @@ pub enum AdminVerdict {
     Hang,
 }
 
+/// What is wrong with how a received packet is split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The packet is not split, and its completion says it was.
+    Lost,
+    /// The completion says that the header is so much longer than its buffer.
+    Long(u16),
+}
+
 /// What a fault makes the device do of its own accord.
 #[derive(Debug, Default)]
 pub struct Actions {
@@ -86,8 +98,8 @@ impl Actions {
 /// The hooks. A hook returns whether, or how, it interferes; the set counts
 /// that under the fault's name.
 pub trait Fault: Send {
-    /// An admin command is about to run. What it adds to `actions` happens
-    /// before it does.
+    /// An admin command is about to run. What it does to the link, and the
+    /// reset that it asks for, in `actions`, come before that.
     fn admin(
         &mut self,
         _command: &AdminCommand,
@@ -107,15 +119,9 @@ pub trait Fault: Send {
         0
     }
 
-    /// A packet is about to be split. True: it is not, but that is not said.
-    fn lose_header(&mut self, _queue: u16) -> bool {
-        false
-    }
-
-    /// A packet is about to be split. So much longer than the header buffer
-    /// its header is said to be.
-    fn lengthen_header(&mut self, _queue: u16) -> Option<u16> {
-        None
+    /// A packet is about to be split.
+    fn header(&mut self, _queue: u16) -> HeaderFault {
+        HeaderFault::None
     }
 
     /// An interrupt is about to be raised. True: it is lost.
@@ -241,19 +247,14 @@ impl FaultSet {
         })
     }
 
-    /// Whether any fault wants the packet's header lost.
-    pub fn lose_header(&mut self, queue: u16) -> bool {
-        self.any(queue, |fault| fault.lose_header(queue))
-    }
-
-    /// How much longer than its buffer the packet's header is said to be.
-    pub fn lengthen_header(&mut self, queue: u16) -> Option<u16> {
-        let mut by = None;
+    /// What is wrong with the packet's header.
+    pub fn header(&mut self, queue: u16) -> HeaderFault {
+        let mut found = HeaderFault::None;
         self.any(queue, |fault| {
-            by = fault.lengthen_header(queue);
-            by.is_some()
+            found = fault.header(queue);
+            found != HeaderFault::None
         });
-        by
+        found
     }
 
     /// Whether any fault eats the interrupt.

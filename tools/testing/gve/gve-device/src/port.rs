@@ -9,12 +9,12 @@
 use crate::adminq::{AdminQueue, Resources, StatsReport};
 use crate::anomaly::{Anomalies, Anomaly};
 use crate::config::{DeviceConfig, Doorbell};
-use crate::fault::{Actions, FaultSet};
+use crate::fault::{Actions, FaultSet, HeaderFault};
 use crate::irq::{InterruptSink, Interrupts};
 use crate::memory::{GuestMemory, NoMemory};
 use crate::offload::TxDrop;
 use crate::registers::{Registers, Request};
-use crate::rx::{HeaderFault, RxContext, RxQueue};
+use crate::rx::{RxContext, RxQueue};
 use crate::stats::PortCounters;
 use crate::steering::Steering;
 use crate::tx::{Budget, Fetched, TxContext, TxQueue};
@@ -264,7 +264,7 @@ impl Port {
                 state.counters.absent_queue += 1;
                 continue;
             };
-            let header = header_fault(&mut state.faults, destination.queue);
+            let header = state.faults.header(destination.queue);
             let written = queue.deliver(
                 frame,
                 destination,
@@ -322,17 +322,6 @@ impl Port {
             faults: state.faults.hits().clone(),
             ..state.counters.clone()
         }
-    }
-}
-
-/// What a fault wants to be wrong with the header of the next packet of a queue.
-fn header_fault(faults: &mut FaultSet, queue: u16) -> HeaderFault {
-    if faults.lose_header(queue) {
-        HeaderFault::Lost
-    } else if let Some(by) = faults.lengthen_header(queue) {
-        HeaderFault::Long(by)
-    } else {
-        HeaderFault::None
     }
 }
 

@@ -2,6 +2,7 @@
 //! Receive queues: from frames to posted buffers, with header split.
 
 use crate::anomaly::{Anomalies, Anomaly};
+use crate::fault::HeaderFault;
 use crate::memory::{DmaError, GuestMemory};
 use crate::stats::RxCounters;
 use crate::steering::Destination;
@@ -58,18 +59,6 @@ pub struct RxContext<'a> {
     pub counters: &'a mut RxCounters,
     /// What is wrong with what the completion says of the header.
     pub header: HeaderFault,
-}
-
-/// What may be wrong with a split header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderFault {
-    /// Nothing.
-    #[default]
-    None,
-    /// The frame is not divided, and its completion says it was.
-    Lost,
-    /// The completion says that the header is so much longer than its buffer.
-    Long(u16),
 }
 
 impl RxQueue {
