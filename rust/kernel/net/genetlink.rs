@@ -53,12 +53,8 @@ impl<'a> Request<'a> {
 
     /// Where to say what is wrong.
     pub fn extack(&self) -> ExtAck<'a> {
-        // SAFETY: The request is valid.
-        let raw = unsafe { (*self.info).extack };
-        ExtAck {
-            raw,
-            _ack: PhantomData,
-        }
+        // SAFETY: The request is valid, and so is its ACK, which the handler's thread uses.
+        unsafe { ExtAck::from_raw((*self.info).extack) }
     }
 
     /// A top-level attribute, if the request has it.

@@ -37,12 +37,8 @@ impl Net {
     pub fn lock_device(&self, ifindex: u32) -> Option<NetDeviceGuard<'_>> {
         // SAFETY: The namespace is valid. CAST: Indices above `i32::MAX` belong to no device.
         let dev = unsafe { bindings::netdev_get_by_index_lock(self.0.get(), ifindex as c_int) };
-        // INVARIANT: The device is returned locked.
-        NonNull::new(dev).map(|dev| NetDeviceGuard {
-            dev,
-            _dev: PhantomData,
-            _not_send: NotThreadSafe,
-        })
+        // SAFETY: A device that is returned is locked, and stays while it is.
+        (!dev.is_null()).then(|| unsafe { NetDeviceGuard::assume_locked(dev) })
     }
 }
 
@@ -101,12 +97,8 @@ impl NetDevice {
     pub fn lock(&self) -> NetDeviceGuard<'_> {
         // SAFETY: The device is valid.
         unsafe { bindings::netdev_lock(self.as_raw()) };
-        // INVARIANT: The lock was just taken.
-        NetDeviceGuard {
-            dev: NonNull::from(self).cast(),
-            _dev: PhantomData,
-            _not_send: NotThreadSafe,
-        }
+        // SAFETY: The lock was just taken.
+        unsafe { NetDeviceGuard::assume_locked(self.as_raw()) }
     }
 }
 

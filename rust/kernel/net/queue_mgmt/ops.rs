@@ -3,7 +3,7 @@
 //! The C vtable of a [`QueueManagement`].
 
 use super::{
-    Allocated, ExtAck, Idle, LockedDevice, NotStarted, NotStopped, QueueConfig, QueueManagement,
+    Allocated, ExtAck, History, LockedDevice, NotStarted, NotStopped, QueueConfig, QueueManagement,
     Running, Stopped,
 };
 use crate::{
@@ -21,6 +21,17 @@ struct Slot<M> {
     memory: Option<M>,
     /// The memory ran before.
     used: bool,
+}
+
+impl<M> Slot<M> {
+    /// # Safety
+    ///
+    /// `slot` must be the net core's: memory of the size in the vtable, zeroed at first and only
+    /// written by way of this since, that nobody else uses for `'a`.
+    unsafe fn at<'a>(slot: *mut c_void) -> &'a mut Self {
+        // SAFETY: By the caller's promise; a slot of zeroes is a valid one.
+        unsafe { &mut *slot.cast() }
+    }
 }
 
 /// The vtable of a driver: `struct netdev_queue_mgmt_ops`.
@@ -99,14 +110,13 @@ impl<Q: QueueManagement> QueueOps<Q> {
         // SAFETY: By the caller's promise.
         let config = unsafe { QueueConfig::from_raw(config) };
 
+        // SAFETY: By the caller's promise.
+        let slot = unsafe { Slot::at(slot) };
+
         from_result(|| {
-            let memory = Q::alloc(&dev, &config, index.try_into()?)?;
-            // SAFETY: By the caller's promise; there is nothing in the slot to drop.
-            unsafe {
-                slot.cast::<Slot<Q::Memory>>().write(Slot {
-                    memory: Some(memory),
-                    used: false,
-                })
+            *slot = Slot {
+                memory: Some(Q::alloc(&dev, &config, index.try_into()?)?),
+                used: false,
             };
             Ok(0)
         })
@@ -117,8 +127,9 @@ impl<Q: QueueManagement> QueueOps<Q> {
     /// The net core's call of `ndo_queue_mem_free`: the device is locked, and `slot` was zeroed
     /// and is only written by these functions.
     unsafe extern "C" fn mem_free(_dev: *mut bindings::net_device, slot: *mut c_void) {
-        // SAFETY: By the caller's promise; a slot of zeroes is an empty one.
-        drop(unsafe { (*slot.cast::<Slot<Q::Memory>>()).memory.take() });
+        // SAFETY: By the caller's promise.
+        let slot = unsafe { Slot::<Q::Memory>::at(slot) };
+        slot.memory = None;
     }
 
     /// # Safety
@@ -135,8 +146,8 @@ impl<Q: QueueManagement> QueueOps<Q> {
         let dev = unsafe { LockedDevice::from_raw(dev) };
         // SAFETY: By the caller's promise.
         let config = unsafe { QueueConfig::from_raw(config) };
-        // SAFETY: By the caller's promise; a slot of zeroes is an empty one.
-        let slot = unsafe { &mut *slot.cast::<Slot<Q::Memory>>() };
+        // SAFETY: By the caller's promise.
+        let slot = unsafe { Slot::at(slot) };
 
         from_result(|| {
             let index = index.try_into()?;
@@ -153,7 +164,7 @@ impl<Q: QueueManagement> QueueOps<Q> {
     }
 
     /// What came of starting a queue; memory that comes back goes into its slot again.
-    fn started<H: super::History>(
+    fn started<H: History>(
         slot: &mut Slot<Q::Memory>,
         result: Result<Running<Q::Memory>, NotStarted<Q::Memory, H>>,
     ) -> Result<c_int> {
@@ -161,7 +172,7 @@ impl<Q: QueueManagement> QueueOps<Q> {
             Ok(_) => Ok(0),
             Err(NotStarted::Lost(error, _)) => Err(error),
             Err(NotStarted::Refused(error, memory)) => {
-                slot.memory = Some(Idle::into_memory(memory));
+                slot.memory = Some(memory.into_memory());
                 Err(error)
             }
         }
@@ -178,16 +189,15 @@ impl<Q: QueueManagement> QueueOps<Q> {
     ) -> c_int {
         // SAFETY: By the caller's promise and that of `attach`.
         let dev = unsafe { LockedDevice::from_raw(dev) };
+        // SAFETY: By the caller's promise.
+        let slot = unsafe { Slot::at(slot) };
 
         from_result(|| {
             let running = Running::new(index.try_into()?);
             let stopped = Q::stop(&dev, running).map_err(|NotStopped(error, _)| error)?;
-            // SAFETY: By the caller's promise; there is nothing in the slot to drop.
-            unsafe {
-                slot.cast::<Slot<Q::Memory>>().write(Slot {
-                    memory: Some(stopped.into_memory()),
-                    used: true,
-                })
+            *slot = Slot {
+                memory: Some(stopped.into_memory()),
+                used: true,
             };
             Ok(0)
         })

@@ -265,25 +265,23 @@ impl FakeDevice {
             OPS.attach(dev.as_ptr());
             to_result(bindings::register_netdev(dev.as_ptr()))
         };
-        // INVARIANT: Registered, or taken apart in what follows.
-        let this = Self { dev, state };
         if let Err(error) = registered {
             // SAFETY: Nobody knows the device.
-            unsafe { this.free() };
-            core::mem::forget(this);
+            unsafe { Self::free(dev) };
             return Err(error);
         }
-        Ok(this)
+        // INVARIANT: It was just registered.
+        Ok(Self { dev, state })
     }
 
     /// # Safety
     ///
-    /// The device is not registered, and not used after this.
-    unsafe fn free(&self) {
+    /// The device is one of [`Self::new`], not registered, and not used after this.
+    unsafe fn free(dev: NonNull<bindings::net_device>) {
         // SAFETY: By the caller's promise; the `Arc` was written by `new`.
         unsafe {
-            core::ptr::drop_in_place(bindings::netdev_priv(self.dev.as_ptr()).cast::<Arc<State>>());
-            bindings::free_netdev(self.dev.as_ptr());
+            core::ptr::drop_in_place(bindings::netdev_priv(dev.as_ptr()).cast::<Arc<State>>());
+            bindings::free_netdev(dev.as_ptr());
         }
     }
 
@@ -354,7 +352,7 @@ impl Drop for FakeDevice {
             drop(self.state.take(index));
         }
         // SAFETY: It was just unregistered.
-        unsafe { self.free() };
+        unsafe { Self::free(self.dev) };
     }
 }
 
