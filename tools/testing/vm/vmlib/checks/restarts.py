@@ -12,8 +12,7 @@ from rich.table import Table
 from .. import paths, ui
 from . import guest
 
-PROFILE = "restarts"
-LABEL = "restarts"
+PROFILE = "restarts"  # and what the stage is called
 IMPLEMENTATIONS = ("c", "rust")
 ROWS = (
     ("bind, median", "ms", lambda side: side["bind"]["median_ms"]),
@@ -39,16 +38,16 @@ def check(report, images, kernel, base_selftests):
         record = guest.folder(f"{PROFILE}{on}") / "restart_cost.json"
         if record.is_file():
             figures[impl] = json.loads(record.read_text())
-    with report.stage(LABEL) as stage:
+    with report.stage(PROFILE) as stage:
         if len(figures) < len(IMPLEMENTATIONS):
-            report.add(LABEL, "figures of both", "fail", f"only of {', '.join(figures) or 'none'}")
+            report.add(PROFILE, "figures of both", "fail", f"only of {', '.join(figures) or 'none'}")
             return
         ui.console.print(table(figures))
         target = paths.RESULTS / "gve.json"
         target.write_text(json.dumps(figures, indent=2) + "\n")
         stage.note(f"side by side: {target.relative_to(paths.REPO)}")
         for name, why in problems(figures):
-            report.add(LABEL, name, "fail" if why else "pass", why)
+            report.add(PROFILE, name, "fail" if why else "pass", why)
 
 
 def lost(side):
