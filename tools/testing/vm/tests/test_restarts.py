@@ -11,7 +11,8 @@ from vmlib.checks import restarts
 
 TIMES = {"median_ms": 20.0, "p95_ms": 30.0, "max_ms": 50.0}
 SIDE = {"turns": 10, "bind": TIMES, "unbind": TIMES, "carrier_losses": 0,
-        "packets_of_queue_0": {"rx": {"sent": 100, "lost": 0}, "tx": {"sent": 90, "lost": 3}}}
+        "packets_of_others": {"rx": {"sent": 100, "lost": 0, "delay": TIMES},
+                               "tx": {"sent": 90, "lost": 3, "delay": TIMES}}}
 
 
 class Comparison(unittest.TestCase):
@@ -26,7 +27,7 @@ class Comparison(unittest.TestCase):
         self.assertEqual(restarts.lost(self.figures["c"]), 3)
 
     def test_more_lost_packets(self):
-        self.figures["rust"]["packets_of_queue_0"]["rx"]["lost"] = 1
+        self.figures["rust"]["packets_of_others"]["rx"]["lost"] = 1
         self.assertEqual(self.wrong(), ["Rust loses no more packets of other queues"])
 
     def test_lost_carrier(self):
@@ -37,11 +38,14 @@ class Comparison(unittest.TestCase):
 
     def test_table(self):
         self.figures["c"]["bind"] = {**TIMES, "median_ms": 40.0}
+        self.figures["c"]["packets_of_others"]["tx"]["delay"] = {**TIMES, "max_ms": 200.0}
         sink = io.StringIO()
         Console(file=sink, width=100).print(restarts.table(self.figures))
-        line = next(line for line in sink.getvalue().splitlines() if "bind, median" in line)
-        for word in ("40.0 ms", "20.0 ms", "0.50"):
-            self.assertIn(word, line)
+        for label, words in (("bind, median", ("40.0 ms", "20.0 ms", "0.50")),
+                             ("from other queues, longest", ("200.0 ms", "50.0 ms", "0.25"))):
+            line = next(line for line in sink.getvalue().splitlines() if label in line)
+            for word in words:
+                self.assertIn(word, line)
 
 
 if __name__ == "__main__":

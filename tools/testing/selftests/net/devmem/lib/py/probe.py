@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 
-"""A steady stream of numbered datagrams: what of it is lost on its way."""
+"""
+A steady stream of numbered datagrams: what of it is lost on its way, and how
+late the rest is.
+"""
 
 import mmap
 import socket
@@ -17,7 +20,8 @@ PERIOD = 0.002
 PATIENCE = 2
 RCVBUF = 4 << 20
 SO_RCVBUFFORCE = 33
-NUMBER = struct.Struct("!I")
+# Its number, and when it was sent, by the clock that both ends have.
+DATAGRAM = struct.Struct("!Id")
 
 _GO, _STOP = range(2)
 
@@ -51,7 +55,7 @@ class Probe:
         sent = 0
         due = time.monotonic()
         while self._state[0] == _GO:
-            sock.send(NUMBER.pack(sent))
+            sock.send(DATAGRAM.pack(sent, time.monotonic()))
             sent += 1
             due += PERIOD
             time.sleep(max(0, due - time.monotonic()))
@@ -59,16 +63,19 @@ class Probe:
 
     def _count(self, sock):
         sock.settimeout(PATIENCE)
-        seen = set()
+        late = {}
         while True:
             try:
-                seen.add(NUMBER.unpack(sock.recv(64))[0])
+                number, when = DATAGRAM.unpack(sock.recv(64))
+                late.setdefault(number, time.monotonic() - when)
             except TimeoutError:
                 if self._state[0] == _STOP:
-                    return len(seen)
+                    return sorted(late.values())
 
     def finish(self):
-        """Stop; returns (datagrams sent, datagrams lost)."""
+        """
+        Stop; returns how many datagrams were sent, and in ascending order how
+        many seconds each of those that arrived took.
+        """
         self._state[0] = _STOP
-        sent = self._send.result()
-        return sent, sent - self._receive.result()
+        return self._send.result(), self._receive.result()
