@@ -20,20 +20,20 @@ help: ## list the targets and knobs
 	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Knobs of run:  BYTES=256M FLOWS=4 QUEUES=2 MTU=1500 IMPL=rust|c"
-	@echo "Of test:       IMPL=rust|c"
-	@echo "Of kernel and shell:  VARIANT=rust|c|rust-gve-c|rust-debug"
+	@echo "Of test:       IMPL=rust|c MINUTES=80 (leave out what would take longer)"
+	@echo "Of kernel and shell:  VARIANT=rust|c|rust-gve-c|c-gve-rust|rust-debug"
 	@echo "Everywhere:    KERNEL_SRC=/a/kernel/tree  DEBIAN_MIRROR=URI"
 
 run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, and verify it
 	@$(VM) run $(RUN_KNOBS)
 
 test: bootstrap ## run all checks and tests; with IMPL= our kselftests on that implementation
-	@$(VM) test $(if $(IMPL),--impl $(IMPL))
+	@$(VM) test $(if $(IMPL),--impl $(IMPL)) $(if $(MINUTES),--minutes $(MINUTES))
 
 peer: bootstrap ## run the base's own tests on C and on Rust, and compare
 	@$(VM) peer
 
-gve: bootstrap ## test queue management of gve in C as well, and compare its cost with Rust's
+gve: bootstrap ## test queue management of gve in C and as a module too, and compare its cost
 	@$(VM) gve
 
 tree: bootstrap ## sync the kernel tree: base, patches, our files

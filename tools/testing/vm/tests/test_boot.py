@@ -31,6 +31,13 @@ class Guest(unittest.TestCase):
         self.assertIsNone(kernel.exporter(self.image))
         self.assertNotIn("DEVMEM_EXPORTER", self.script())
 
+    def test_a_driver_that_is_a_module_is_loaded_for_the_nics(self):
+        nics = model.Options()
+        self.assertNotIn("insmod", self.script(nics=nics))
+        (self.top / "gve-rust-debug.ko").touch()
+        self.assertIn(f"\nbusybox insmod {self.top}/gve-rust-debug.ko\n", self.script(nics=nics))
+        self.assertNotIn("insmod", self.script())
+
     def test_guest_and_model_mean_the_same_fault_file(self):
         options = model.Options()
         arguments = options.arguments(self.top, self.results)

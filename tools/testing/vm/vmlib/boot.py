@@ -31,6 +31,7 @@ mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
 mkdir -p /run/netns
 ip link set lo up
+{drivers}
 run() {{
 	name=$1; shift
 	"$@" </dev/null 2>&1 | tee {results}/$name.log
@@ -125,7 +126,7 @@ def _prepare(guest):
     script = GUEST.format(
         repo=shlex.quote(str(paths.REPO)), cache=shlex.quote(str(paths.CACHE)),
         results=shlex.quote(str(guest.results)),
-        path=sandbox.PATH, exports=_exports(guest),
+        path=sandbox.PATH, exports=_exports(guest), drivers=_drivers(guest),
         commands="\n".join(f"run {name} {shlex.join(map(str, argv))}"
                            for name, argv in guest.commands))
     (guest.results / "guest.sh").write_text(script)
@@ -139,6 +140,12 @@ def _exports(guest):
         known["DEVMEM_FAULT_FILE"] = guest.results / model.FAULTS
     return "\n".join(f"export {name}={shlex.quote(str(value))}"
                      for name, value in known.items() if value)
+
+
+def _drivers(guest):
+    """Loads the NICs' driver, if the kernel has it as a module."""
+    driver = kernel.driver(guest.image)
+    return f"busybox insmod {shlex.quote(str(driver))}" if driver and guest.nics else ""
 
 
 def _command(guest, sockets):

@@ -15,24 +15,37 @@ VARIANTS = {
     "c": ("base", "c"),
     "rust": ("base", "rust"),
     "rust-gve-c": ("base", "rust", "gve-c"),
+    "c-gve-rust": ("base", "c", "gve-rust"),
     "rust-debug": ("base", "rust", "debug"),
 }
-SEEDS = {"c": ("rust",), "rust": ("c",), "rust-gve-c": ("rust", "c"), "rust-debug": ()}
+SEEDS = {"c": ("rust",), "rust": ("c",), "rust-gve-c": ("rust", "c"),
+         "c-gve-rust": ("c", "rust"), "rust-debug": ()}
 LLVM = "-19"
 # Objects are good for as long as these packages stay as they are.
 COMPILERS = ("rustc", "rust-src", "bindgen", "clang-19", "lld-19", "llvm-19", "pahole")
 # A module for the tests, which only loads into the image that it was built with.
 EXPORTER = Path("tools/testing/devmem_exporter")
+# The driver, where a variant has it as a module.
+DRIVER = Path("drivers/net/ethernet/google/gve")
 
 
 def exporter(image):
     """Where the test exporter of a kept image is: None if it was built without."""
-    module = _beside(image)
+    return _module(image, EXPORTER)
+
+
+def driver(image):
+    """Where the driver's module of a kept image is: None if it is built in."""
+    return _module(image, DRIVER)
+
+
+def _module(image, folder):
+    module = _beside(image, folder)
     return module if module.is_file() else None
 
 
-def _beside(image):
-    return image.with_name(f"{image.name.replace('bzImage', EXPORTER.name, 1)}.ko")
+def _beside(image, folder):
+    return image.with_name(f"{image.name.replace('bzImage', folder.name, 1)}.ko")
 
 
 class Kernel:
@@ -62,6 +75,11 @@ class Kernel:
     def objects(self, variant):
         """The object tree (O=) of a variant."""
         return self.home / f"build-{variant}"
+
+    def is_built(self, variant):
+        """Whether a variant was built, with the base and tool chain of now."""
+        objects = self.objects(variant)
+        return self._key_of(objects) == self._key and (objects / ".built").exists()
 
     def image(self, variant):
         return self.objects(variant) / "arch/x86/boot/bzImage"
@@ -100,7 +118,7 @@ class Kernel:
         """Sync, configure and build; call with the lock held.
 
         The image is copied to `keep`, where no other run rebuilds it, and
-        the test exporter to where exporter(keep) finds it.
+        modules to where exporter(keep) and driver(keep) find them.
         """
         # The base's C implementation is compared with as it is, unmended.
         changed = self.tree.sync(stage, fixes=variant != "c")
@@ -108,15 +126,17 @@ class Kernel:
         before = None if fresh else self.image(variant).stat().st_mtime_ns
         self.configure(stage, variant)
         self._mend(variant)
-        # "modules" has none to build: it is for what modules are built with.
+        # With the driver built in, "modules" is for what the exporter is built with.
         self.make(stage, variant, "bzImage", "modules", extra=extra)
         (self.objects(variant) / ".built").touch()
+        modules = {EXPORTER: self._exporter(stage, variant, extra),
+                   DRIVER: self._driver(variant)}
         if keep:
-            _beside(keep).unlink(missing_ok=True)
             shutil.copy2(self.image(variant), keep)
-        module = self._exporter(stage, variant, extra)
-        if keep and module:
-            shutil.copy2(module, _beside(keep))
+            for folder, module in modules.items():
+                _beside(keep, folder).unlink(missing_ok=True)
+                if module:
+                    shutil.copy2(module, _beside(keep, folder))
         files = f"{len(changed)} file{'s' * (len(changed) != 1)} synced"
         if before == self.image(variant).stat().st_mtime_ns:
             stage.result(f"{variant}: reused the build, {files}")
@@ -143,6 +163,12 @@ class Kernel:
             raise HarnessError(f"{EXPORTER}/Kbuild builds no {module.name}")
         return module
 
+    def _driver(self, variant):
+        """The driver, if the variant has it as a module."""
+        objects = self.objects(variant)
+        values = kconfig.parse((objects / ".config").read_text())
+        return objects / DRIVER / "gve.ko" if values.get("CONFIG_GVE") == "m" else None
+
     def locked(self, stage):
         """The lock that holds tree and objects still."""
         return paths.lock(self.lock_name, lambda: stage.note("waiting for another run's build"))
@@ -154,11 +180,10 @@ class Kernel:
         with: those make does not see in time stamps.
         """
         objects = self.objects(variant)
-        usable = self._key_of(objects) == self._key
-        if usable and (objects / ".built").exists():
+        if self.is_built(variant):
             return
-        donor = next((donor for donor in map(self.objects, SEEDS[variant])
-                      if self._key_of(donor) == self._key and (donor / ".built").exists()), None)
+        usable = self._key_of(objects) == self._key
+        donor = next((self.objects(seed) for seed in SEEDS[variant] if self.is_built(seed)), None)
         if donor:
             stage.tick(f"copying the objects of {donor.name}")
             scratch = objects.with_name(f"{objects.name}.new")

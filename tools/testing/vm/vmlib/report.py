@@ -12,6 +12,7 @@ from rich.table import Table
 from . import paths, ui
 from .errors import HarnessError
 
+_BEGAN = time.monotonic()  # of the program, as near as need be
 COLOURS = {"pass": "green", "fail": "red", "skip": "yellow"}
 
 
@@ -28,7 +29,9 @@ class Entry:
 class Report:
     """Collects cases, stage by stage."""
 
-    def __init__(self):
+    def __init__(self, minutes=None):
+        """`minutes`: how long the program may run, if there is a limit."""
+        self._limit = None if minutes is None else minutes * 60
         self.entries = []
         self.seconds = {}
         self._started = time.monotonic()
@@ -44,6 +47,22 @@ class Report:
     def count(self, outcome, stage=None):
         return sum(entry.outcome == outcome for entry in self.entries
                    if stage in (None, entry.stage))
+
+    def has_time(self, name, seconds):
+        """Whether a stage of about so many seconds would end in time.
+
+        If not, it is recorded as skipped, with that as the reason.
+        """
+        if self._limit is None:
+            return True
+        left = self._limit - (time.monotonic() - _BEGAN)
+        if left >= seconds:
+            return True
+        with self.stage(name):
+            self.add(name, name, "skip",
+                     f"takes about {seconds / 60:.0f} minutes, and of the {self._limit / 60:.0f} "
+                     f"that this run may take {max(left, 0) / 60:.0f} are left")
+        return False
 
     @contextlib.contextmanager
     def stage(self, name):

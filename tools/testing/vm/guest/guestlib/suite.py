@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .errors import GuestError
 
 # A profile is one boot: the host starts the device model to suit it.
-PROFILES = ("default", "late-split", "jumbo", "gve-c", "restarts")
+PROFILES = ("default", "late-split", "jumbo", "queue-mgmt", "restarts")
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ _JUMBO = (
     TestFile("order", "order.py", "ours", 600),
 )
 
-# What tries the driver's queue management, for a kernel that has that in C.
-_QUEUE_MANAGEMENT = ("bind_rx", "reconfigure", "stack_unbind", "queue_restart", "churn")
-_GVE_C = tuple(entry for entry in _DEFAULT if entry.name in _QUEUE_MANAGEMENT)
+# What tries the driver's queue management, for kernels that have that or the net core in C.
+_OF_QUEUES = ("bind_rx", "reconfigure", "stack_unbind", "queue_restart", "churn")
+_QUEUE_MGMT = tuple(entry for entry in _DEFAULT if entry.name in _OF_QUEUES)
 
 # For figures: nothing else runs beside it.
 _RESTARTS = (TestFile("restart_cost", "restart_cost.py", "ours", 900),)
@@ -98,7 +98,7 @@ def of_profile(profile):
     """The entries of a profile, in the order in which they run."""
     try:
         return {"default": _DEFAULT, "late-split": _LATE_SPLIT, "jumbo": _JUMBO,
-                "gve-c": _GVE_C, "restarts": _RESTARTS}[profile]
+                "queue-mgmt": _QUEUE_MGMT, "restarts": _RESTARTS}[profile]
     except KeyError:
         raise GuestError(f"no profile is called {profile}; there are "
                          f"{', '.join(PROFILES)}") from None

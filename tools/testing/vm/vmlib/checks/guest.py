@@ -15,10 +15,10 @@ PROFILES = {
     "default": (model.Options(), ()),
     "late-split": (model.Options(split_late=SPLIT_LATE), ("--split-late", SPLIT_LATE)),
     "jumbo": (model.Options(), ("--mtu", 9000)),
-    "gve-c": (model.Options(), ()),
+    "queue-mgmt": (model.Options(), ()),
     "restarts": (model.Options(), ()),
 }
-# Those for any kernel; of the others each is for some that differ in one point.
+# Those for any kernel; the others are for comparing kernels.
 GENERAL = ("default", "late-split", "jumbo")
 
 
@@ -37,9 +37,15 @@ def check(report, image, kernel, base_selftests, impl=None):
     _transfer(report, image, wanted, f"transfer{on}")
 
 
-def check_gve_in_c(report, image, kernel, base_selftests):
-    """The tests of the driver's queue management again, where that is the C driver's."""
-    selftests(report, image, kernel, base_selftests, "gve-c", "rust")
+def check_queue_management(report, images, kernel, base_selftests):
+    """The tests of the driver's queue management, where net core and driver differ.
+
+    `images` is {variant: image}; a variant's name begins with the net core's
+    implementation.
+    """
+    for variant, image in images.items():
+        selftests(report, image, kernel, base_selftests, "queue-mgmt",
+                  variant.partition("-")[0], f" on {variant}")
 
 
 def selftests(report, image, kernel, base_selftests, profile, impl, on=""):

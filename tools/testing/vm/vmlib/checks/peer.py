@@ -19,6 +19,7 @@ from ..errors import HarnessError
 PROGRAM = paths.VM / "guest/peer.py"
 IMPLEMENTATIONS = ("c", "rust")
 TIMEOUT = 1800  # seconds, a boot
+SECONDS = 900  # that it takes as a rule
 # nk_devmem.py and userns_devmem.py want rings of 64.
 NIC = model.Options(extra=("--rx-ring-min", "64"))
 LABEL = "peer's suite"
