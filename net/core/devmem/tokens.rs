@@ -41,6 +41,7 @@ const SEGMENTS: usize = 73;
 ///
 /// Far above what a dma-buf has niovs for; only many small reads of the same niovs, or `MSG_PEEK`,
 /// get there.
+#[cfg_attr(not(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST), allow(dead_code))]
 pub(crate) const MAX_TOKENS: u32 = DOUBLED + (SEGMENTS as u32 - DOUBLING) * LARGEST;
 
 /// Segment and offset of an index.
