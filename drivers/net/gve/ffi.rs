@@ -153,74 +153,137 @@ impl Drop for RxRing {
     }
 }
 
+/// A queue whose NAPI instance is off, so nobody looks at its ring. Dropping it puts that on.
+///
+/// # Invariants
+///
+/// The device has rings, among them this queue's, with a NAPI instance that is disabled.
+pub(crate) struct Halted<'a, 'd> {
+    dev: &'a Gve<'d>,
+    index: u32,
+}
+
+impl<'a, 'd> Halted<'a, 'd> {
+    /// Gives memory to the driver's ring, and the ring its NAPI instance. Gives it back with
+    /// `ENETDOWN` if there are no rings, and `EBUSY` if this one has memory already.
+    pub(crate) fn install<H: History>(
+        dev: &'a Gve<'d>,
+        memory: Idle<RxRing, H>,
+    ) -> Result<(Running<RxRing>, Self), (Error, Idle<RxRing, H>)> {
+        let index = memory.index();
+        if !dev.has_rings() || index >= dev.rx_queues() {
+            return Err((ENETDOWN, memory));
+        }
+        if dev.has_ring(index) {
+            return Err((EBUSY, memory));
+        }
+        let running = memory.run(|ring| {
+            // SAFETY: The device is a locked gVNIC with rings, and this one is empty. It takes
+            // what is in `ring`, and `ring`.
+            unsafe { bindings::gve_glue_install(dev.as_raw(), index, ring.0.as_ptr()) };
+            forget(ring);
+        });
+        // INVARIANT: A new NAPI instance is disabled.
+        Ok((running, Self { dev, index }))
+    }
+
+    /// Takes the memory out of the driver's ring, and its NAPI instance away. Sleeps for a grace
+    /// period.
+    pub(crate) fn remove(self, shell: RxRing) -> RxRing {
+        // SAFETY: By the type invariant. If `shell` has memory, that is leaked.
+        unsafe { bindings::gve_glue_remove(self.dev.as_raw(), self.index, shell.0.as_ptr()) };
+        // There is no NAPI instance any more.
+        forget(self);
+        shell
+    }
+
+    /// Gives the device buffers to write to.
+    pub(crate) fn post(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::gve_glue_post(self.dev.as_raw(), self.index) };
+    }
+
+    /// Tells the device of the queue and its memory.
+    pub(crate) fn create(&self) -> Result {
+        let _quiet = Quiet::but(self);
+        // SAFETY: By the type invariant, and nobody touches a queue.
+        to_result(unsafe { bindings::gve_glue_create(self.dev.as_raw(), self.index) })
+    }
+
+    /// Stops looking at a running queue, and tells the device to forget it and its memory. If
+    /// that fails, the queue goes on. `ENETDOWN` if there are no rings.
+    pub(crate) fn destroy(dev: &'a Gve<'d>, running: &Running<RxRing>) -> Result<Self> {
+        let index = running.index();
+        if !dev.has_ring(index) {
+            return Err(ENETDOWN);
+        }
+        let quiet = Quiet::new(dev)?;
+        // SAFETY: The device is a locked gVNIC with this ring, and nobody touches a queue.
+        to_result(unsafe { bindings::gve_glue_destroy(dev.as_raw(), index) })?;
+        Ok(quiet.end_but(index))
+    }
+}
+
+impl Drop for Halted<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::gve_glue_run(self.dev.as_raw(), self.index) };
+    }
+}
+
+/// No queue in particular: `U32_MAX` in C.
+const NONE: u32 = u32::MAX;
+
 /// The time in which no queue of a device is touched, as it wants it for commands about a single
 /// queue. Packets wait; dropping it lets them go on.
 ///
 /// # Invariants
 ///
-/// The device has rings, all its NAPI instances are disabled and its TX queues stopped.
-pub(crate) struct Quiet<'a, 'd>(&'a Gve<'d>);
+/// The device has rings, all its NAPI instances are disabled and its TX queues stopped. Dropping it
+/// leaves out the NAPI instance of RX queue `but`.
+struct Quiet<'a, 'd> {
+    dev: &'a Gve<'d>,
+    but: u32,
+}
 
 impl<'a, 'd> Quiet<'a, 'd> {
     /// Waits until nobody touches a queue. `ENETDOWN` if there are no rings.
-    pub(crate) fn new(dev: &'a Gve<'d>) -> Result<Self> {
+    fn new(dev: &'a Gve<'d>) -> Result<Self> {
         if !dev.has_rings() {
             return Err(ENETDOWN);
         }
-        // SAFETY: The device is a locked gVNIC with rings whose NAPI instances are enabled.
-        unsafe { bindings::gve_glue_quiesce(dev.as_raw()) };
-        // INVARIANT: That is what it did, and the lock keeps the rings.
-        Ok(Self(dev))
+        // INVARIANT: The lock keeps the rings.
+        Ok(Self::wait(dev, NONE))
     }
 
-    /// Gives memory to the driver's ring, and the ring its NAPI instance. Gives it back if there
-    /// is memory already.
-    pub(crate) fn install<H: History>(
-        &self,
-        memory: Idle<RxRing, H>,
-    ) -> Result<Running<RxRing>, Idle<RxRing, H>> {
-        let index = memory.index();
-        if index >= self.0.rx_queues() || self.0.has_ring(index) {
-            return Err(memory);
+    /// The same, with a queue that is off already.
+    fn but(halted: &Halted<'a, 'd>) -> Self {
+        // INVARIANT: By the invariant of `Halted`.
+        Self::wait(halted.dev, halted.index)
+    }
+
+    /// The device has to have rings, and `but` to be off or none.
+    fn wait(dev: &'a Gve<'d>, but: u32) -> Self {
+        // SAFETY: The device is a locked gVNIC with rings, whose NAPI instances are enabled but
+        // for that of `but`.
+        unsafe { bindings::gve_glue_quiesce(dev.as_raw(), but) };
+        Self { dev, but }
+    }
+
+    /// Lets all queues go on but `index`, which has to have a ring.
+    fn end_but(mut self, index: u32) -> Halted<'a, 'd> {
+        self.but = index;
+        // INVARIANT: It is still disabled, as `self` is dropped without it.
+        Halted {
+            dev: self.dev,
+            index,
         }
-        Ok(memory.run(|ring| {
-            // SAFETY: By the type invariant, and since the driver's ring is empty. It takes what
-            // is in `ring`, and `ring`.
-            unsafe { bindings::gve_glue_install(self.0.as_raw(), index, ring.0.as_ptr()) };
-            forget(ring);
-        }))
-    }
-
-    /// Takes the memory out of the driver's ring, and its NAPI instance away.
-    pub(crate) fn remove(&self, running: &Running<RxRing>, shell: RxRing) -> RxRing {
-        // SAFETY: By the type invariant; a running queue has a ring. If `shell` has memory, that
-        // is leaked.
-        unsafe { bindings::gve_glue_remove(self.0.as_raw(), running.index(), shell.0.as_ptr()) };
-        shell
-    }
-
-    /// Tells the device of a queue and its memory.
-    pub(crate) fn create(&self, running: &Running<RxRing>) -> Result {
-        // SAFETY: By the type invariant; a running queue has a ring.
-        to_result(unsafe { bindings::gve_glue_create(self.0.as_raw(), running.index()) })
-    }
-
-    /// Tells the device to forget a queue and its memory.
-    pub(crate) fn destroy(&self, running: &Running<RxRing>) -> Result {
-        // SAFETY: By the type invariant.
-        to_result(unsafe { bindings::gve_glue_destroy(self.0.as_raw(), running.index()) })
-    }
-
-    /// Gives the device buffers to write to.
-    pub(crate) fn post(&self, running: &Running<RxRing>) {
-        // SAFETY: By the type invariant; a running queue has a ring.
-        unsafe { bindings::gve_glue_post(self.0.as_raw(), running.index()) };
     }
 }
 
 impl Drop for Quiet<'_, '_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
-        unsafe { bindings::gve_glue_resume(self.0.as_raw()) };
+        unsafe { bindings::gve_glue_resume(self.dev.as_raw(), self.but) };
     }
 }

@@ -99,20 +99,20 @@ bool gve_glue_overstays(struct net_device *dev, u32 index)
 	       !netif_rxq_has_unreadable_mp(dev, index);
 }
 
-/* Calls @step for the notification block of each TX and RX ring. */
-static void gve_glue_each_block(struct gve_priv *priv,
+/* Calls @step for the notification block of each TX and RX ring, but one's. */
+static void gve_glue_each_block(struct gve_priv *priv, u32 but,
 				void (*step)(struct gve_priv *priv,
 					     struct gve_notify_block *block,
 					     u32 coalesce_usecs))
 {
-	int i;
+	u32 i;
 
 	for (i = 0; i < gve_num_tx_queues(priv); i++)
 		if (gve_tx_was_added_to_block(priv, i))
 			step(priv, &priv->ntfy_blocks[gve_tx_idx_to_ntfy(priv, i)],
 			     priv->tx_coalesce_usecs);
 	for (i = 0; i < priv->rx_cfg.num_queues; i++)
-		if (gve_rx_was_added_to_block(priv, i))
+		if (i != but && gve_rx_was_added_to_block(priv, i))
 			step(priv, &priv->ntfy_blocks[gve_rx_idx_to_ntfy(priv, i)],
 			     priv->rx_coalesce_usecs);
 }
@@ -144,24 +144,37 @@ static void gve_glue_kick(struct gve_priv *priv,
 /*
  * What the device wants for a command on a single queue: nobody touches any
  * queue. The stack's packets wait in their qdiscs, and received ones in the
- * device or the rings.
+ * device or the rings. RX queue @but is left out, for it is off already.
  */
-void gve_glue_quiesce(struct net_device *dev)
+void gve_glue_quiesce(struct net_device *dev, u32 but)
 {
-	gve_glue_each_block(netdev_priv(dev), gve_glue_disable);
+	gve_glue_each_block(netdev_priv(dev), but, gve_glue_disable);
 	/* After NAPI, since completions wake queues. */
 	netif_tx_disable(dev);
 }
 
-void gve_glue_resume(struct net_device *dev)
+void gve_glue_resume(struct net_device *dev, u32 but)
 {
 	struct gve_priv *priv = netdev_priv(dev);
 
-	gve_glue_each_block(priv, gve_glue_enable);
+	gve_glue_each_block(priv, but, gve_glue_enable);
 	/* To poll at once, not with the next interrupt of this processor */
 	local_bh_disable();
-	gve_glue_each_block(priv, gve_glue_kick);
+	gve_glue_each_block(priv, but, gve_glue_kick);
 	netif_tx_wake_all_queues(dev);
+	local_bh_enable();
+}
+
+/* Puts a queue's NAPI instance on, which was off. */
+void gve_glue_run(struct net_device *dev, u32 index)
+{
+	struct gve_priv *priv = netdev_priv(dev);
+	struct gve_notify_block *block =
+		&priv->ntfy_blocks[gve_rx_idx_to_ntfy(priv, index)];
+
+	gve_glue_enable(priv, block, priv->rx_coalesce_usecs);
+	local_bh_disable();
+	gve_glue_kick(priv, block, priv->rx_coalesce_usecs);
 	local_bh_enable();
 }
 
@@ -182,7 +195,8 @@ static void gve_glue_move(struct gve_rx_ring *to, struct gve_rx_ring *from)
 
 /*
  * The driver's ring stays where it is, so its counters go on, and whoever
- * reads them meanwhile reads what is there.
+ * reads them meanwhile reads what is there. The queue has a NAPI instance
+ * after this, which is off.
  */
 void gve_glue_install(struct net_device *dev, u32 index,
 		      struct gve_rx_ring *ring)
@@ -198,7 +212,7 @@ void gve_glue_install(struct net_device *dev, u32 index,
 	kvfree(ring);
 }
 
-/* @ring is a shell. */
+/* @ring is a shell. Waits for a grace period, as the end of NAPI does. */
 void gve_glue_remove(struct net_device *dev, u32 index,
 		     struct gve_rx_ring *ring)
 {

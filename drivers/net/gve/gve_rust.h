@@ -17,9 +17,10 @@ struct net_device;
 void gve_rust_attach(struct net_device *dev);
 
 /*
- * C, for Rust. All under the instance lock, in process context. Those from
- * gve_glue_install() on are only called between gve_glue_quiesce() and
- * gve_glue_resume().
+ * C, for Rust. All under the instance lock, in process context. The device is
+ * asked to create or destroy a queue between gve_glue_quiesce() and
+ * gve_glue_resume() only, and the other steps from gve_glue_install() on are
+ * taken while the queue's own NAPI instance is off.
  */
 bool gve_glue_is_running(struct net_device *dev);
 bool gve_glue_has_xdp(struct net_device *dev);
@@ -32,8 +33,10 @@ void gve_glue_free(struct gve_rx_ring *ring);
 bool gve_glue_has_ring(struct net_device *dev, u32 index);
 bool gve_glue_overstays(struct net_device *dev, u32 index);
 
-void gve_glue_quiesce(struct net_device *dev);
-void gve_glue_resume(struct net_device *dev);
+/* @but: U32_MAX if all are meant */
+void gve_glue_quiesce(struct net_device *dev, u32 but);
+void gve_glue_resume(struct net_device *dev, u32 but);
+void gve_glue_run(struct net_device *dev, u32 index);
 
 void gve_glue_install(struct net_device *dev, u32 index,
 		      struct gve_rx_ring *ring);

@@ -3,8 +3,10 @@
 //! Restarting an RX queue on other memory.
 //!
 //! The device can create and destroy single queues while it runs, but only while nobody touches
-//! any of its queues ([`Quiet`]). The link stays up meanwhile, and packets wait: those to be sent
-//! in their qdiscs, those received in the rings, and in the device.
+//! any of its queues. That is the time of two commands: the grace period for NAPI's end, the moves
+//! of memory and the filling of the new ring need the queue itself off ([`Halted`]), while the
+//! others go on. The link stays up throughout, and packets wait: those to be sent in their qdiscs,
+//! those received in the rings, and in the device.
 //!
 //! | what fails | with | what is done |
 //! | --- | --- | --- |
@@ -21,7 +23,7 @@
 //!
 //! The device's first RX queue can't be destroyed while there are others.
 
-use crate::ffi::{Device, Gve, Priv, Quiet, RxRing};
+use crate::ffi::{Device, Gve, Halted, Priv, RxRing};
 use kernel::{
     net::queue_mgmt::{
         Allocated, Fresh, History, Idle, NotStarted, NotStopped, QueueConfig, QueueManagement,
@@ -57,20 +59,19 @@ impl QueueManagement for Queues {
         dev: &Gve<'_>,
         running: Running<RxRing>,
     ) -> Result<Stopped<RxRing>, NotStopped<RxRing>> {
-        let (shell, quiet) = match RxRing::shell().and_then(|shell| Ok((shell, Quiet::new(dev)?))) {
-            Ok(both) => both,
+        let shell = match RxRing::shell() {
+            Ok(shell) => shell,
             Err(error) => return Err(NotStopped(error, running)),
         };
-
-        if let Err(error) = quiet.destroy(&running) {
-            drop(quiet);
-            if is_unknown(error) || dev.overstays(running.index()) {
-                dev.schedule_reset();
+        match Halted::destroy(dev, &running) {
+            Ok(halted) => Ok(running.stopped(halted.remove(shell))),
+            Err(error) => {
+                if is_unknown(error) || dev.overstays(running.index()) {
+                    dev.schedule_reset();
+                }
+                Err(NotStopped(error, running))
             }
-            return Err(NotStopped(error, running));
         }
-        let ring = quiet.remove(&running, shell);
-        Ok(running.stopped(ring))
     }
 
     fn start(
@@ -105,19 +106,15 @@ fn launch<H: History>(
         Ok(shell) => shell,
         Err(error) => return Err(NotStarted::Refused(error, memory)),
     };
-    let quiet = match Quiet::new(dev) {
-        Ok(quiet) => quiet,
-        Err(error) => return Err(NotStarted::Refused(error, memory)),
-    };
-    // Taken by memory that the device may still know.
-    let running = match quiet.install(memory) {
-        Ok(running) => running,
-        Err(memory) => return Err(NotStarted::Refused(EBUSY, memory)),
+    // It may be taken by memory that the device still knows.
+    let (running, halted) = match Halted::install(dev, memory) {
+        Ok(both) => both,
+        Err((error, memory)) => return Err(NotStarted::Refused(error, memory)),
     };
 
-    match quiet.create(&running) {
+    match halted.create() {
         Ok(()) => {
-            quiet.post(&running);
+            halted.post();
             Ok(running)
         }
         Err(error) if is_unknown(error) => {
@@ -125,7 +122,7 @@ fn launch<H: History>(
             Err(NotStarted::Lost(error, running))
         }
         Err(error) => {
-            let ring = quiet.remove(&running, shell);
+            let ring = halted.remove(shell);
             Err(NotStarted::Refused(error, Idle::refused(running, ring)))
         }
     }
