@@ -133,7 +133,7 @@ impl RxRing {
         })?)
     }
 
-    /// A ring without memory, for [`Quiet::remove`].
+    /// A ring without memory, for [`Halted::remove`].
     pub(crate) fn shell() -> Result<Self> {
         // SAFETY: Has no requirements.
         Self::new(unsafe { bindings::gve_glue_shell() })
@@ -163,13 +163,17 @@ pub(crate) struct Halted<'a, 'd> {
     index: u32,
 }
 
+/// What comes of [`Halted::install`]: the queue, or why there is none, and the memory.
+pub(crate) type Installed<'a, 'd, H> =
+    Result<(Running<RxRing>, Halted<'a, 'd>), (Error, Idle<RxRing, H>)>;
+
 impl<'a, 'd> Halted<'a, 'd> {
     /// Gives memory to the driver's ring, and the ring its NAPI instance. Gives it back with
     /// `ENETDOWN` if there are no rings, and `EBUSY` if this one has memory already.
     pub(crate) fn install<H: History>(
         dev: &'a Gve<'d>,
         memory: Idle<RxRing, H>,
-    ) -> Result<(Running<RxRing>, Self), (Error, Idle<RxRing, H>)> {
+    ) -> Installed<'a, 'd, H> {
         let index = memory.index();
         if !dev.has_rings() || index >= dev.rx_queues() {
             return Err((ENETDOWN, memory));

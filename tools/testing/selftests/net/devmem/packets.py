@@ -41,11 +41,11 @@ def _set_gro(cfg, on):
 
 def _poll_seldom(cfg):
     """
-    Let the driver poll every 20 ms in place of an interrupt per packet, so
+    Let the driver poll every 100 ms in place of an interrupt per packet, so
     that GRO finds packets to merge however slow the machine is.
     """
     for name, value in (("napi_defer_hard_irqs", 1 << 20),
-                        ("gro_flush_timeout", 20_000_000)):
+                        ("gro_flush_timeout", 100_000_000)):
         path = f"/sys/class/net/{cfg.ifname}/{name}"
         with open(path, encoding="ascii") as file:
             before = file.read()
