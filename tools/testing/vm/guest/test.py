@@ -10,6 +10,7 @@ its time. The exit status is 0 only if nothing failed.
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -30,8 +31,10 @@ def arguments():
                         help="folder for the TAP files")
     parser.add_argument("--impl", choices=("rust", "c"), default="rust",
                         help="implementation that the kernel is built with (checked)")
-    parser.add_argument("--profile", choices=suite.PROFILES, default="default",
+    parser.add_argument("--profile", choices=suite.PROFILES, default="receive",
                         help="which list of tests; late-split needs gvnic --split-late")
+    parser.add_argument("--seconds", type=int, metavar="N",
+                        help="begin no test file after N seconds; those left are skipped")
     parser.add_argument("--split-late", type=int, default=0, metavar="BYTES",
                         help="what the device model was given as --split-late")
     parser.add_argument("--mtu", type=int, default=1500, metavar="BYTES",
@@ -43,7 +46,17 @@ def arguments():
     parser.add_argument("--cache", type=Path, metavar="DIR",
                         help="the host's cache (default: DEVMEM_CACHE, or "
                         "devmem-rust below XDG_CACHE_HOME or ~/.cache)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.began = time.monotonic()
+    return args
+
+
+def too_late(args, entry):
+    """What to list in place of a test file that nobody has time for, if so."""
+    if args.seconds is None or time.monotonic() - args.began < args.seconds:
+        return None
+    return suite.LeftOut(entry.name, ("all",),
+                         f"the {args.seconds / 60:.0f} minutes that these tests may take are over")
 
 
 def chosen(args):
@@ -82,6 +95,7 @@ def main():
     taps = {}
     for entry in entries:
         say(f"## {entry.name}")
+        entry = too_late(args, entry) or entry
         if isinstance(entry, suite.LeftOut):
             taps[entry.name] = runner.leave_out(entry)
         else:

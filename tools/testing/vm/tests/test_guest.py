@@ -4,13 +4,20 @@
 import doctest
 import importlib.util
 import sys
+import threading
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
+
+from vmlib import boot
+from vmlib.checks import guest
 
 VM = Path(__file__).resolve().parents[1]
 SELFTESTS = VM.parents[1] / "testing/selftests/net/devmem"
 sys.path.insert(0, str(VM / "guest"))
 
+import test as program                               # noqa: E402
 from guestlib import suite                           # noqa: E402
 from guestlib.errors import GuestError               # noqa: E402
 from guestlib.tap import Tap                         # noqa: E402
@@ -78,8 +85,64 @@ class SuiteTest(unittest.TestCase):
                     self.assertTrue((SELFTESTS / entry.path).is_file(), entry.path)
         self.assertEqual(listed, {path.name for path in SELFTESTS.glob("*.py")})
 
+    def test_host_knows_the_same_profiles(self):
+        self.assertEqual(set(guest.PROFILES), set(suite.PROFILES))
+
+    def test_nothing_is_listed_twice_for_one_kernel(self):
+        entries = [entry.name for profile in guest.LONG for entry in suite.of_profile(profile)]
+        self.assertEqual(len(entries), len(set(entries)))
+        self.assertLessEqual(set(guest.LONG), {name for lane in guest.LANES for name in lane})
+
     def test_unknown_profile(self):
         self.assertRaises(GuestError, suite.of_profile, "no-such")
+
+
+class TooLate(unittest.TestCase):
+    """What begins after the time is over is listed, not run."""
+
+    def left_out(self, seconds, gone):
+        args = mock.Mock(seconds=seconds, began=time.monotonic() - gone)
+        return program.too_late(args, suite.of_profile("jumbo")[0])
+
+    def test_no_limit(self):
+        self.assertIsNone(self.left_out(None, 1e6))
+
+    def test_in_time(self):
+        self.assertIsNone(self.left_out(600, 500))
+
+    def test_over(self):
+        entry = self.left_out(600, 700)
+        self.assertEqual((entry.name, entry.cases), ("transfer", ("all",)))
+        self.assertIn("10 minutes", entry.reason)
+
+
+class SideBySide(unittest.TestCase):
+    """Lanes run beside each other, the jobs of one after the other."""
+
+    def test_outcomes(self):
+        both = threading.Barrier(2, timeout=10)
+        seen = []
+
+        def run(machine, tick):
+            seen.append(machine.results.name)
+            if machine.results.name in ("guest-receive", "guest-lifecycle"):
+                both.wait()
+            tick("ok 1")
+            return boot.Outcome({"test": 0}, "", "", True, False, 1.0)
+
+        lanes = [[guest.Job(name, Path("image"), "rust") for name in lane] for lane in guest.LANES]
+        with mock.patch.object(boot, "run", run):
+            jobs = guest.side_by_side(lanes, mock.Mock(), "selftests")
+        self.assertEqual([job.profile for job in jobs], [n for lane in guest.LANES for n in lane])
+        self.assertTrue(all(job.outcome.finished for job in jobs))
+        self.assertEqual(set(seen[:2]), {"guest-receive", "guest-lifecycle"})
+
+    def test_a_limit_is_passed_on(self):
+        job = guest.Job("receive", Path("image"), "rust", seconds=100)
+        machine = guest.machine(job, mock.Mock(), "selftests")
+        (_name, argv), = machine.commands
+        self.assertEqual(argv[-2:], ["--seconds", 100])
+        self.assertEqual(machine.timeout, 100 + guest.GRACE)
 
 
 class LibraryTest(unittest.TestCase):

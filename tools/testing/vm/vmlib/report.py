@@ -48,15 +48,17 @@ class Report:
         return sum(entry.outcome == outcome for entry in self.entries
                    if stage in (None, entry.stage))
 
+    def left(self):
+        """Seconds until the program should end; None if it may take all day."""
+        return None if self._limit is None else self._limit - (time.monotonic() - _BEGAN)
+
     def has_time(self, name, seconds):
         """Whether a stage of about so many seconds would end in time.
 
         If not, it is recorded as skipped, with that as the reason.
         """
-        if self._limit is None:
-            return True
-        left = self._limit - (time.monotonic() - _BEGAN)
-        if left >= seconds:
+        left = self.left()
+        if left is None or left >= seconds:
             return True
         with self.stage(name):
             self.add(name, name, "skip",
@@ -72,7 +74,6 @@ class Report:
         that checks nothing is broken.
         """
         before = len(self.entries)
-        started = time.monotonic()
         try:
             with ui.stage(name) as shown:
                 yield shown
@@ -83,7 +84,7 @@ class Report:
                              + self._skips(name))
         except HarnessError as error:
             self.add(name, name, "fail", str(error))
-        self.seconds[name] = time.monotonic() - started
+        self.seconds[name] = shown.seconds
         for entry in self.entries[before:]:
             if entry.outcome != "pass":
                 colour = COLOURS[entry.outcome]

@@ -32,6 +32,10 @@ class Stage:
     def seconds(self):
         return time.monotonic() - self.started
 
+    def took(self, seconds):
+        """The work was done before, beside another stage's, in so many seconds."""
+        self.started = time.monotonic() - seconds
+
     def result(self, text):
         """What the finished line says instead of "done"."""
         self._result = text

@@ -1,25 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What runs in the guest: KUnit at boot, the kselftests, a small transfer."""
+"""What runs in guests: KUnit at boot, the kselftests, a small transfer."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from .. import boot, klog, model, paths, tap, transfer
+from .. import boot, klog, model, paths, tap, transfer, ui
 from ..errors import HarnessError
 
 PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
-TIMEOUT = 2700  # seconds
+TIMEOUT = 3600  # seconds
 SPLIT_LATE = 64  # bytes of payload that the model leaves with the headers
 # Profile of test.py: what the device model is asked for, and told to the tests.
 PROFILES = {
-    "default": (model.Options(), ()),
+    "receive": (model.Options(), ()),
+    "lifecycle": (model.Options(), ()),
     "late-split": (model.Options(split_late=SPLIT_LATE), ("--split-late", SPLIT_LATE)),
     "jumbo": (model.Options(), ("--mtu", 9000)),
     "queue-mgmt": (model.Options(), ()),
     "restarts": (model.Options(), ()),
 }
-# Those for any kernel; the others are for comparing kernels.
-GENERAL = ("default", "late-split", "jumbo")
+# Those for any kernel, in lanes; the others are for comparing kernels. Lanes run beside each
+# other, for tests wait as much as they compute; what is in a lane runs one after the other.
+LANES = (("receive", "late-split"), ("lifecycle", "jumbo"))
+# Profiles that take so long that their last tests may have to be left out, and how many seconds
+# all other guests take after them on slow processors.
+LONG = ("receive", "lifecycle")
+AFTER = 600
+# What a test file may take beyond the end of its guest's time, in seconds.
+GRACE = 900
+
+
+@dataclasses.dataclass
+class Job:
+    """A profile on a kernel: a boot, and a stage of the report."""
+
+    profile: str
+    image: Path
+    impl: str
+    on: str = ""
+    seconds: int | None = None  # after which no test file begins
+    guest: boot.Guest | None = None
+    outcome: boot.Outcome | None = None
+
+    @property
+    def label(self):
+        return f"kselftests {self.profile}{self.on}"
 
 
 def check(report, image, kernel, base_selftests, impl=None):
@@ -30,10 +57,15 @@ def check(report, image, kernel, base_selftests, impl=None):
     """
     on = f" on {impl}" if impl else ""
     wanted = impl or "rust"
-    for profile in GENERAL:
-        outcome = selftests(report, image, kernel, base_selftests, profile, wanted, on)
-        if profile == "default" and not impl:
-            _kunit(report, outcome)
+    left = report.left()
+    long = None if left is None else max(round(left) - AFTER, 0)
+    lanes = [[Job(profile, image, wanted, on, long if profile in LONG else None)
+              for profile in lane] for lane in LANES]
+    jobs = side_by_side(lanes, kernel, base_selftests)
+    for job in jobs:
+        judge(report, job)
+    if not impl:
+        _kunit(report, jobs[0].outcome)
     _transfer(report, image, wanted, f"transfer{on}")
 
 
@@ -43,38 +75,62 @@ def check_queue_management(report, images, kernel, base_selftests):
     `images` is {variant: image}; a variant's name begins with the net core's
     implementation.
     """
-    for variant, image in images.items():
-        selftests(report, image, kernel, base_selftests, "queue-mgmt",
-                  variant.partition("-")[0], f" on {variant}")
+    lanes = [[Job("queue-mgmt", image, variant.partition("-")[0], f" on {variant}")]
+             for variant, image in images.items()]
+    for job in side_by_side(lanes, kernel, base_selftests):
+        judge(report, job)
 
 
-def selftests(report, image, kernel, base_selftests, profile, impl, on=""):
-    """Boot and run the kselftests of a profile; returns the Outcome, or None."""
-    options, arguments = PROFILES[profile]
-    label = f"kselftests {profile}{on}"
+def side_by_side(lanes, kernel, base_selftests):
+    """Boot the Jobs of all lanes; returns them, first lane first, with their outcomes."""
+    jobs = [job for lane in lanes for job in lane]
+    with ui.stage("guests") as stage, ThreadPoolExecutor() as pool:
+        stage.note(f"{boot.accelerator()}: {'; '.join(job.label for job in jobs)}")
+
+        def walk(lane):
+            for job in lane:
+                job.guest = machine(job, kernel, base_selftests)
+                job.outcome = boot.run(
+                    job.guest, lambda line, job=job: stage.tick(f"{job.profile}: {line}"))
+                stage.note(f"{job.label}: {job.outcome.seconds:.0f} s")
+
+        list(pool.map(walk, lanes))
+    return jobs
+
+
+def machine(job, kernel, base_selftests):
+    """What to boot for a Job."""
+    options, arguments = PROFILES[job.profile]
+    out = folder(job.label)
     command = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}",
-               "python3", PROGRAM, "--profile", profile, "--impl", impl, *arguments]
-    out = folder(label)
-    tests = boot.Guest(image=image, results=out, nics=options, timeout=TIMEOUT,
-                       commands=[("test", [*command, "--out", out])])
-    outcome = None
-    with report.stage(label) as stage:
-        stage.note(boot.accelerator())
-        outcome = boot.run(tests, stage.tick)
+               "python3", PROGRAM, "--profile", job.profile, "--impl", job.impl, *arguments,
+               "--out", out]
+    timeout = TIMEOUT
+    if job.seconds is not None:
+        command += ["--seconds", job.seconds]
+        timeout = min(TIMEOUT, job.seconds + GRACE)
+    return boot.Guest(image=job.image, results=out, nics=options, timeout=timeout,
+                      commands=[("test", command)])
+
+
+def judge(report, job):
+    """Report what came of a Job that has run."""
+    with report.stage(job.label) as stage:
+        stage.took(job.outcome.seconds)
+        out = folder(job.label)
         records = sorted(out.glob("*.tap"))
         for record in records:
             cases = tap.parse(record.read_text(errors="replace"), record.stem)
-            report.add_all(label, cases)
+            report.add_all(job.label, cases)
             if not cases:
-                report.add(label, record.stem, "fail", "it printed no result")
-        boot.require(outcome, tests)
+                report.add(job.label, record.stem, "fail", "it printed no result")
+        boot.require(job.outcome, job.guest)
         if not records:
             log = (out / "test.log").read_text(errors="replace")
             raise HarnessError(f"no *.tap in {out}\n{log[-2000:]}")
-        _status(report, label, outcome)
-        reports = klog.reports(outcome.log)
-        report.add(label, "kernel log", "fail" if reports else "pass", "\n".join(reports))
-    return outcome
+        _status(report, job.label, job.outcome)
+        reports = klog.reports(job.outcome.log)
+        report.add(job.label, "kernel log", "fail" if reports else "pass", "\n".join(reports))
 
 
 def folder(label):

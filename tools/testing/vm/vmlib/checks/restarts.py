@@ -38,7 +38,9 @@ def check(report, images, kernel, base_selftests):
     figures = {}
     for impl in (impl for impl in IMPLEMENTATIONS if impl in images):
         on = f" on {impl}"
-        guest.selftests(report, images[impl], kernel, base_selftests, PROFILE, impl, on)
+        job = guest.Job(PROFILE, images[impl], impl, on)
+        guest.side_by_side([[job]], kernel, base_selftests)
+        guest.judge(report, job)
         record = guest.folder(f"{PROFILE}{on}") / "restart_cost.json"
         if record.is_file():
             figures[impl] = json.loads(record.read_text())
