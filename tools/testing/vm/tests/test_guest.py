@@ -10,8 +10,9 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from vmlib import boot
+from vmlib import boot, report
 from vmlib.checks import guest
+from vmlib.errors import HarnessError
 
 VM = Path(__file__).resolve().parents[1]
 SELFTESTS = VM.parents[1] / "testing/selftests/net/devmem"
@@ -119,6 +120,20 @@ class TooLate(unittest.TestCase):
 class SideBySide(unittest.TestCase):
     """Lanes run beside each other, the jobs of one after the other."""
 
+    def jobs(self, run):
+        lanes = [[guest.Job(name, Path("image"), "rust") for name in lane] for lane in guest.LANES]
+        record = report.Report()
+        with mock.patch.object(boot, "run", run):
+            return guest.side_by_side(record, lanes, mock.Mock(), "selftests"), record
+
+    def test_a_guest_that_cannot_start_is_reported(self):
+        def run(machine, tick):
+            raise HarnessError("no device model")
+
+        jobs, record = self.jobs(run)
+        self.assertEqual([(entry.name, entry.outcome, entry.reason) for entry in record.entries],
+                         [(job.label, "fail", "no device model") for job in jobs])
+
     def test_outcomes(self):
         both = threading.Barrier(2, timeout=10)
         seen = []
@@ -130,9 +145,7 @@ class SideBySide(unittest.TestCase):
             tick("ok 1")
             return boot.Outcome({"test": 0}, "", "", True, False, 1.0)
 
-        lanes = [[guest.Job(name, Path("image"), "rust") for name in lane] for lane in guest.LANES]
-        with mock.patch.object(boot, "run", run):
-            jobs = guest.side_by_side(lanes, mock.Mock(), "selftests")
+        jobs, _record = self.jobs(run)
         self.assertEqual([job.profile for job in jobs], [n for lane in guest.LANES for n in lane])
         self.assertTrue(all(job.outcome.finished for job in jobs))
         self.assertEqual(set(seen[:2]), {"guest-receive", "guest-lifecycle"})

@@ -43,6 +43,7 @@ class Job:
     seconds: int | None = None  # after which no test file begins
     guest: boot.Guest | None = None
     outcome: boot.Outcome | None = None
+    error: HarnessError | None = None  # why there is no outcome
 
     @property
     def label(self):
@@ -61,9 +62,7 @@ def check(report, image, kernel, base_selftests, impl=None):
     long = None if left is None else max(round(left) - AFTER, 0)
     lanes = [[Job(profile, image, wanted, on, long if profile in LONG else None)
               for profile in lane] for lane in LANES]
-    jobs = side_by_side(lanes, kernel, base_selftests)
-    for job in jobs:
-        judge(report, job)
+    jobs = side_by_side(report, lanes, kernel, base_selftests)
     if not impl:
         _kunit(report, jobs[0].outcome)
     _transfer(report, image, wanted, f"transfer{on}")
@@ -77,12 +76,11 @@ def check_queue_management(report, images, kernel, base_selftests):
     """
     lanes = [[Job("queue-mgmt", image, variant.partition("-")[0], f" on {variant}")]
              for variant, image in images.items()]
-    for job in side_by_side(lanes, kernel, base_selftests):
-        judge(report, job)
+    side_by_side(report, lanes, kernel, base_selftests)
 
 
-def side_by_side(lanes, kernel, base_selftests):
-    """Boot the Jobs of all lanes; returns them, first lane first, with their outcomes."""
+def side_by_side(report, lanes, kernel, base_selftests):
+    """Boot the Jobs of all lanes and report on each; returns them, first lane first."""
     jobs = [job for lane in lanes for job in lane]
     with ui.stage("guests") as stage, ThreadPoolExecutor() as pool:
         stage.note(f"{boot.accelerator()}: {'; '.join(job.label for job in jobs)}")
@@ -90,11 +88,16 @@ def side_by_side(lanes, kernel, base_selftests):
         def walk(lane):
             for job in lane:
                 job.guest = machine(job, kernel, base_selftests)
-                job.outcome = boot.run(
-                    job.guest, lambda line, job=job: stage.tick(f"{job.profile}: {line}"))
-                stage.note(f"{job.label}: {job.outcome.seconds:.0f} s")
+                try:
+                    job.outcome = boot.run(
+                        job.guest, lambda line, job=job: stage.tick(f"{job.profile}: {line}"))
+                    stage.note(f"{job.label}: {job.outcome.seconds:.0f} s")
+                except HarnessError as error:
+                    job.error = error
 
         list(pool.map(walk, lanes))
+    for job in jobs:
+        _judge(report, job)
     return jobs
 
 
@@ -113,11 +116,13 @@ def machine(job, kernel, base_selftests):
                       commands=[("test", command)])
 
 
-def judge(report, job):
+def _judge(report, job):
     """Report what came of a Job that has run."""
     with report.stage(job.label) as stage:
+        if job.error:
+            raise job.error
         stage.took(job.outcome.seconds)
-        out = folder(job.label)
+        out = job.guest.results
         records = sorted(out.glob("*.tap"))
         for record in records:
             cases = tap.parse(record.read_text(errors="replace"), record.stem)

@@ -37,11 +37,9 @@ def check(report, images, kernel, base_selftests):
     """Boot {implementation: image}, compare, record in gve.json."""
     figures = {}
     for impl in (impl for impl in IMPLEMENTATIONS if impl in images):
-        on = f" on {impl}"
-        job = guest.Job(PROFILE, images[impl], impl, on)
-        guest.side_by_side([[job]], kernel, base_selftests)
-        guest.judge(report, job)
-        record = guest.folder(f"{PROFILE}{on}") / "restart_cost.json"
+        job = guest.Job(PROFILE, images[impl], impl, f" on {impl}")
+        guest.side_by_side(report, [[job]], kernel, base_selftests)
+        record = job.guest.results / "restart_cost.json"
         if record.is_file():
             figures[impl] = json.loads(record.read_text())
     with report.stage(PROFILE) as stage:
