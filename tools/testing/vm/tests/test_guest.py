@@ -4,13 +4,14 @@
 import doctest
 import importlib.util
 import sys
+import tempfile
 import threading
 import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from vmlib import boot, report
+from vmlib import boot, paths, report
 from vmlib.checks import guest
 from vmlib.errors import HarnessError
 
@@ -120,6 +121,11 @@ class TooLate(unittest.TestCase):
 class SideBySide(unittest.TestCase):
     """Lanes run beside each other, the jobs of one after the other."""
 
+    def setUp(self):
+        # Not where a guest that did run left its results.
+        self.build = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(mock.patch.object(paths, "BUILD", self.build))
+
     def jobs(self, run):
         lanes = [[guest.Job(name, Path("image"), "rust") for name in lane] for lane in guest.LANES]
         record = report.Report()
@@ -143,12 +149,26 @@ class SideBySide(unittest.TestCase):
             if machine.results.name in ("guest-receive", "guest-lifecycle"):
                 both.wait()
             tick("ok 1")
+            machine.results.mkdir()
+            (machine.results / "t.tap").write_text("1..1\nok 1 t.a\n")
             return boot.Outcome({"test": 0}, "", "", True, False, 1.0)
 
-        jobs, _record = self.jobs(run)
+        jobs, record = self.jobs(run)
+        self.assertEqual(record.count("fail"), 0)
+        for job in jobs:
+            self.assertEqual(record.count("pass", job.label), 2)
         self.assertEqual([job.profile for job in jobs], [n for lane in guest.LANES for n in lane])
         self.assertTrue(all(job.outcome.finished for job in jobs))
         self.assertEqual(set(seen[:2]), {"guest-receive", "guest-lifecycle"})
+
+    def test_a_guest_without_results_is_reported(self):
+        def run(machine, tick):
+            return boot.Outcome({"test": 0}, "", "", True, False, 1.0)
+
+        jobs, record = self.jobs(run)
+        self.assertEqual([entry.outcome for entry in record.entries], ["fail"] * len(jobs))
+        for entry, job in zip(record.entries, jobs):
+            self.assertIn(str(job.guest.results), entry.reason)
 
     def test_a_limit_is_passed_on(self):
         job = guest.Job("receive", Path("image"), "rust", seconds=100)

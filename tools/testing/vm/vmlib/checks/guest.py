@@ -131,8 +131,8 @@ def _judge(report, job):
                 report.add(job.label, record.stem, "fail", "it printed no result")
         boot.require(job.outcome, job.guest)
         if not records:
-            log = (out / "test.log").read_text(errors="replace")
-            raise HarnessError(f"no *.tap in {out}\n{log[-2000:]}")
+            log = out / "test.log"
+            raise HarnessError(f"no *.tap in {out}\n{ui.tail(log) if log.is_file() else ''}")
         _status(report, job.label, job.outcome)
         reports = klog.reports(job.outcome.log)
         report.add(job.label, "kernel log", "fail" if reports else "pass", "\n".join(reports))
