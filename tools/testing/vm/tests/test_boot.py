@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a guest is told, and what the device model is asked for."""
 
+import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from vmlib import boot, kernel, model
+from vmlib.errors import HarnessError
 
 
 class Guest(unittest.TestCase):
@@ -44,6 +48,40 @@ class Guest(unittest.TestCase):
         faults = arguments[arguments.index("--fault-file") + 1]
         self.assertIn(f"export DEVMEM_FAULT_FILE={faults}\n", self.script(nics=options))
         self.assertNotIn("DEVMEM_FAULT_FILE", self.script())
+
+    def waited(self, seconds, timeout=9, booted=False):
+        """Whether a child of so many seconds is said to have ended."""
+        self.results.mkdir()
+        if booted:
+            (self.results / "booted").touch()
+        guest = boot.Guest(image=self.image, results=self.results, timeout=timeout)
+        with subprocess.Popen(["sleep", str(seconds)]) as child, \
+                mock.patch.object(boot, "BOOT", 0.2):
+            try:
+                return boot._ended(child, guest, time.monotonic())
+            finally:
+                child.kill()
+
+    def test_a_guest_that_ends_is_waited_for(self):
+        self.assertTrue(self.waited(0.5, booted=True))
+
+    def test_a_guest_that_does_not_boot_is_not_waited_for(self):
+        began = time.monotonic()
+        self.assertFalse(self.waited(8))
+        self.assertLess(time.monotonic() - began, 4)
+
+    def test_a_guest_that_does_not_end_has_its_time(self):
+        self.assertFalse(self.waited(8, timeout=0.5, booted=True))
+
+    def test_it_is_said_how_far_a_guest_came(self):
+        self.results.mkdir()
+        guest = boot.Guest(image=self.image, results=self.results)
+        outcome = boot.Outcome({}, "", "", False, True, 600.2)
+        with self.assertRaisesRegex(HarnessError, "no boot after 600 s"):
+            boot.require(outcome, guest)
+        (self.results / "booted").touch()
+        with self.assertRaisesRegex(HarnessError, "no end after 600 s"):
+            boot.require(outcome, guest)
 
     def test_the_clock_is_the_hosts_where_that_is_known(self):
         info = self.top / "cpuinfo"

@@ -35,6 +35,19 @@ class Limit(unittest.TestCase):
                                        "may take 30 are left")
 
 
+class Gist(unittest.TestCase):
+    """The end of a run has no room for a whole console."""
+
+    def test_short(self):
+        self.assertEqual(report._gist("a\nb"), "a\nb")
+        self.assertEqual(report._gist(""), "no reason given")
+
+    def test_long(self):
+        lines = [str(number) for number in range(40)]
+        said = report._gist("\n".join(lines)).splitlines()
+        self.assertEqual(said, [*lines[:6], "  ...", *lines[-6:]])
+
+
 class Kernels(unittest.TestCase):
     def seconds(self, *built):
         kernel = mock.Mock()

@@ -26,6 +26,14 @@ class Entry:
     reason: str = ""
 
 
+def _gist(reason, lines=6):
+    """The first and the last lines of a long reason."""
+    said = reason.splitlines() or ["no reason given"]
+    if len(said) > 2 * lines:
+        said[lines:-lines] = ["  ..."]
+    return "\n".join(said)
+
+
 class Report:
     """Collects cases, stage by stage."""
 
@@ -109,7 +117,8 @@ class Report:
         # Again, for whoever sees only the end of a long log.
         for entry in self.entries:
             if entry.outcome == "fail":
-                ui.console.print(f"[red]failed[/] {escape(entry.stage)}: {escape(entry.name)}")
+                ui.console.print(f"[red]failed[/] {escape(entry.stage)}: {escape(entry.name)}: "
+                                 f"{escape(_gist(entry.reason))}")
         target = paths.RESULTS / "test.json"
         passed, failed = self.count("pass"), self.count("fail")
         target.write_text(json.dumps({
