@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """rustfmt of our kernel Rust, and checkpatch of patches and files."""
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 from .. import sandbox, tree
 from ..kernel import EXPORTER
@@ -44,14 +46,21 @@ def checkpatch(report, kernel):
         files = [name for name in sorted(tree.overlay(kernel.tree.repo)) if _checked(name)]
         events = [name for name in files if name.startswith(TRACE_EVENTS)]
         files = [name for name in files if name not in events]
-        for log, ignored, arguments, names in (
-            ("checkpatch-patches", IGNORED, [str(patch) for patch in patches],
-             [str(patch) for patch in patches]),
-            ("checkpatch-files", IGNORED, ["-f", *files], files),
-            ("checkpatch-events", IGNORED_IN_TRACE_EVENTS, ["-f", *events], events),
-        ):
-            if names:
-                found = complaints(_checkpatch(stage, kernel, log, ignored, arguments), names)
+        patches = [str(patch) for patch in patches]
+        jobs = [("checkpatch-patches", IGNORED, (), patches),
+                ("checkpatch-events", IGNORED_IN_TRACE_EVENTS, ("-f",), events)]
+        # It is one process for all files, and takes minutes for ours.
+        parts = os.cpu_count() or 1
+        jobs += [(f"checkpatch-files-{part}", IGNORED, ("-f",), files[part::parts])
+                 for part in range(parts)]
+
+        def work(job):
+            log, ignored, flags, names = job
+            return names, _checkpatch(stage, kernel, log, ignored, [*flags, *names])
+
+        with ThreadPoolExecutor(parts) as pool:
+            for names, said in pool.map(work, (job for job in jobs if job[-1])):
+                found = complaints(said, names)
                 for name in names:
                     report.add("checkpatch", name.rpartition("/patches/")[2],
                                "fail" if name in found else "pass",
