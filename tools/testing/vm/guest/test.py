@@ -31,6 +31,8 @@ def arguments():
                         help="folder for the TAP files")
     parser.add_argument("--impl", choices=("rust", "c"), default="rust",
                         help="implementation that the kernel is built with (checked)")
+    parser.add_argument("--fixed", action="store_true",
+                        help="the kernel has patches/fixes, though --impl is c")
     parser.add_argument("--profile", choices=suite.PROFILES, default="receive",
                         help="which list of tests; late-split needs gvnic --split-late")
     parser.add_argument("--seconds", type=int, metavar="N",
@@ -90,7 +92,7 @@ def main():
     nic.setup(args.mtu, RX_QUEUES)
     library = places.import_selftest_library()
     say = lambda line: print(line, flush=True)       # noqa: E731
-    runner = Runner(places, args.out, environment(args.impl, args.split_late),
+    runner = Runner(places, args.out, environment(args.impl, args.split_late, args.fixed),
                     library.KernelLog(), say)
     taps = {}
     for entry in entries:

@@ -177,6 +177,16 @@ class SideBySide(unittest.TestCase):
         self.assertEqual(argv[-2:], ["--seconds", 100])
         self.assertEqual(machine.timeout, 100 + guest.GRACE)
 
+    def test_c_with_fixes_is_told_apart(self):
+        images = {variant: Path("image") for variant in ("c", "c-gve-rust", "rust-gve-c")}
+        with mock.patch.object(guest, "side_by_side") as run:
+            guest.check_queue_management(mock.Mock(), images, mock.Mock(), "selftests")
+        (_report, lanes, *_), _ = run.call_args
+        told = ["--fixed" in guest.machine(job, mock.Mock(), "selftests").commands[0][1]
+                for (job,) in lanes]
+        self.assertEqual(told, [False, True, True])
+        self.assertEqual([job.impl for (job,) in lanes], ["c", "c", "rust"])
+
 
 class LibraryTest(unittest.TestCase):
     """The examples in the selftests' library hold."""

@@ -29,6 +29,11 @@ EXPORTER = Path("tools/testing/devmem_exporter")
 DRIVER = Path("drivers/net/ethernet/google/gve")
 
 
+def has_fixes(variant):
+    """Whether a variant has patches/fixes: C is compared with as the base has it."""
+    return variant != "c"
+
+
 def exporter(image):
     """Where the test exporter of a kept image is: None if it was built without."""
     return _module(image, EXPORTER)
@@ -120,8 +125,7 @@ class Kernel:
         The image is copied to `keep`, where no other run rebuilds it, and
         modules to where exporter(keep) and driver(keep) find them.
         """
-        # The base's C implementation is compared with as it is, unmended.
-        changed = self.tree.sync(stage, fixes=variant != "c")
+        changed = self.tree.sync(stage, fixes=has_fixes(variant))
         fresh = not self.image(variant).is_file()
         before = None if fresh else self.image(variant).stat().st_mtime_ns
         self.configure(stage, variant)

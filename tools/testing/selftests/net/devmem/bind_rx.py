@@ -186,7 +186,7 @@ def queue_zero(cfg):
     """ERANGE: gVNIC cannot restart its first queue."""
     if "driver: gve" not in ethtool(f"-i {cfg.ifname}").stdout:
         raise KsftSkipEx("only gve refuses queue 0")
-    if not cfg.is_rust:
+    if not cfg.is_fixed:
         # patches/fixes/ has the remedy, which the build in C goes without
         raise KsftSkipEx("gve of the base destroys a page pool under a running"
                          " NAPI here, and warns")
@@ -254,7 +254,7 @@ def page_size_unsupported(cfg):
 @leaves_nothing
 def device_fails(cfg, command):
     """The device refuses to restart the queue: the message says which."""
-    if not cfg.is_rust:
+    if not cfg.is_fixed:
         # patches/fixes/ has the remedy, which the build in C goes without
         raise KsftSkipEx("gve of the base leaves the NIC dead (defect 17)")
     dmabuf = _dmabuf()

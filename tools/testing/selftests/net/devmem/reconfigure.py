@@ -99,7 +99,7 @@ def channels(cfg, which, change):
     wanted = before + change
     if not 0 < wanted <= most:
         wanted = before - change
-    if which == "tx" and not cfg.is_rust:
+    if which == "tx" and not cfg.is_fixed:
         # the unfixed base refuses it, since the last RX queue is bound: see
         # enough_channels
         ksft_true(counts_refused(cfg, f"{which} {wanted}"))
@@ -110,7 +110,7 @@ def channels(cfg, which, change):
     cfg.wait_carrier()
     ksft_eq(cfg.channels()[key], wanted)
     bound.check()
-    if which == "rx" and not cfg.is_rust:
+    if which == "rx" and not cfg.is_fixed:
         # the unfixed base refuses it: see enough_channels
         bound.close()
         return
@@ -156,7 +156,7 @@ def enough_channels(cfg):
             try:
                 ethtool(f"-L {cfg.ifname} rx {count}")
             except CmdExitFailure as refusal:
-                if cfg.is_rust:
+                if cfg.is_fixed:
                     raise
                 ksft_in("memory provider", refusal.cmd.stderr)
                 ksft_eq(cfg.rx_queues(), before)
@@ -200,7 +200,7 @@ def rings_while_down(cfg):
 @leaves_nothing
 def statistics_while_down(cfg):
     """Anybody may ask for the queues' statistics when there are no queues."""
-    if not cfg.is_rust:
+    if not cfg.is_fixed:
         raise KsftSkipEx("the unfixed base panics (NULL pointer dereference in "
                          "gve_get_rx_queue_stats)")
     bound = Bound(cfg)

@@ -6,8 +6,8 @@ What the stack may do to unreadable data: whoever wants to look at bytes that
 went to device memory is told no, and the data is neither lost nor invented.
 
 Most of these cases are about the base's C, which both implementations run on.
-The build in Rust has patches/fixes/ applied, the build in C goes without: a
-case that panics or warns there is skipped, and says so. With
+The build in Rust has patches/fixes/ applied, the build in C goes without (but
+for DEVMEM_FIXED=1): a case that panics or warns there is skipped, and says so. With
 DEVMEM_TRY_DEFECTS=1 in the environment it is run all the same, to see it.
 """
 

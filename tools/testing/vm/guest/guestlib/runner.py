@@ -26,12 +26,13 @@ def endpoints():
     }
 
 
-def environment(impl, split_late):
+def environment(impl, split_late, fixed):
     """The environment of our kselftests and of the base's for the NIC."""
     return {
         **os.environ,
         **endpoints(),
         "DEVMEM_IMPL": impl,
+        "DEVMEM_FIXED": "1" if fixed else "",
         "DEVMEM_SPLIT_LATE": str(split_late),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

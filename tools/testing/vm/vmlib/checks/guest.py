@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import boot, klog, model, paths, tap, transfer, ui
 from ..errors import HarnessError
+from ..kernel import has_fixes
 
 PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
@@ -40,6 +41,7 @@ class Job:
     image: Path
     impl: str
     on: str = ""
+    fixed: bool = False  # the kernel has patches/fixes, though `impl` is C
     seconds: int | None = None  # after which no test file begins
     guest: boot.Guest | None = None
     outcome: boot.Outcome | None = None
@@ -60,7 +62,8 @@ def check(report, image, kernel, base_selftests, impl=None):
     wanted = impl or "rust"
     left = report.left()
     long = None if left is None else max(round(left) - AFTER, 0)
-    lanes = [[Job(profile, image, wanted, on, long if profile in LONG else None)
+    lanes = [[Job(profile, image, wanted, on,
+                  seconds=long if profile in LONG else None)
               for profile in lane] for lane in LANES]
     jobs = side_by_side(report, lanes, kernel, base_selftests)
     if not impl:
@@ -74,7 +77,8 @@ def check_queue_management(report, images, kernel, base_selftests):
     `images` is {variant: image}; a variant's name begins with the net core's
     implementation.
     """
-    lanes = [[Job("queue-mgmt", image, variant.partition("-")[0], f" on {variant}")]
+    lanes = [[Job("queue-mgmt", image, variant.partition("-")[0], f" on {variant}",
+                  fixed=has_fixes(variant))]
              for variant, image in images.items()]
     side_by_side(report, lanes, kernel, base_selftests)
 
@@ -108,6 +112,8 @@ def machine(job, kernel, base_selftests):
     command = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}",
                "python3", PROGRAM, "--profile", job.profile, "--impl", job.impl, *arguments,
                "--out", out]
+    if job.fixed:
+        command.append("--fixed")
     timeout = TIMEOUT
     if job.seconds is not None:
         command += ["--seconds", job.seconds]
