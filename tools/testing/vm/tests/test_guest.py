@@ -87,6 +87,13 @@ class SuiteTest(unittest.TestCase):
                     self.assertTrue((SELFTESTS / entry.path).is_file(), entry.path)
         self.assertEqual(listed, {path.name for path in SELFTESTS.glob("*.py")})
 
+    def test_what_tests_run_through_exists(self):
+        entries = [entry for profile in suite.PROFILES for entry in suite.of_profile(profile)]
+        through = {entry.through for entry in entries if getattr(entry, "through", "")}
+        self.assertIn("patient.py", through)
+        for name in through:
+            self.assertTrue((VM / "guest" / name).is_file(), name)
+
     def test_host_knows_the_same_profiles(self):
         self.assertEqual(set(guest.PROFILES), set(suite.PROFILES))
 

@@ -3,11 +3,13 @@
 
 import os
 import time
+from pathlib import Path
 
 from . import nic
 from .process import follow
 from .tap import Tap
 
+_GUEST = Path(__file__).resolve().parents[1]
 # `ip netns exec` mounts a fresh /sys, without what is mounted below it.
 _WITH_DEBUGFS = ("mount -t debugfs none /sys/kernel/debug && "
                  "{ mount -t tracefs none /sys/kernel/tracing || true; } && exec \"$@\"")
@@ -102,7 +104,8 @@ class Runner:
     def _execute(self, program, test, take):
         """Run the program, its lines to `take`; True if it ran out of time."""
         argv = ["ip", "netns", "exec", nic.SERVER.ns, "sh", "-c", _WITH_DEBUGFS, "sh",
-                "python3", program.name, *test.arguments]
+                "python3", *([_GUEST / test.through] if test.through else []),
+                program.name, *test.arguments]
         status, timed_out = follow(argv, program.parent, self._env, test.timeout, take)
         if status not in (0, 1, 4) and not timed_out:
             take(f"# {program.name} ended with status {status}")

@@ -19,6 +19,7 @@ class TestFile:
     timeout: seconds; a guest under full emulation is slow
     arguments: for the program
     must_pass: cases that may not skip: with our NICs there is no reason to
+    through: program of guest/ that runs it, and says why in its first lines
     """
 
     name: str
@@ -27,6 +28,7 @@ class TestFile:
     timeout: int
     arguments: tuple = ()
     must_pass: tuple = ()
+    through: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ _RECEIVE = (
     TestFile("tool_check", "tool_check.py", "ours", 600),
     TestFile("base-devmem", "drivers/net/hw/devmem.py", "base", 600,
              arguments=("-T", "check_tx", "-T", "check_tx_chunks"),
-             must_pass=("check_rx", "check_rx_hds")),
+             must_pass=("check_rx", "check_rx_hds"), through="patient.py"),
     LeftOut("base-devmem-tx", ("check_tx", "check_tx_chunks"),
             "not in this build: sending from device memory comes later"),
 )
