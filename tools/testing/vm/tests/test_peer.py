@@ -148,6 +148,11 @@ class Stage(unittest.TestCase):
         self.assertEqual([words[-2:] for words in booted[2:]], [["--only", "t"]] * 2)
         self.assertFalse(written["cases"][0]["same"])
 
+    def test_what_fails_now_and_then_on_both_is_no_difference(self):
+        record, written, _booted = self.check(("pass", "fail"), ("fail", "pass"))
+        self.assertEqual(record.count("fail"), 0)
+        self.assertEqual(written["cases"][0]["first_run"], {"c": "pass", "rust": "fail"})
+
     def test_a_difference_that_goes_is_told(self):
         record, written, _booted = self.check(("fail", "pass"), ("pass", "pass"))
         self.assertEqual(record.count("fail"), 0)
@@ -191,6 +196,14 @@ class SideBySide(unittest.TestCase):
         rows = peer.as_json(peer.pairs(passed, passed), peer.pairs(passed, failed))
         self.assertTrue(rows[0]["same"])
         self.assertEqual(rows[0]["first_run"], {"c": "pass", "rust": "fail"})
+
+    def test_the_better_run_counts_but_for_complaints_of_the_kernel(self):
+        late, good = run(t={"end": ("fail", "")})["t"], run(t={"a": ("pass", "")})["t"]
+        loud = run(t={"a": ("fail", ""), "kernel log": ("fail", "WARNING: x")})["t"]
+        self.assertIs(peer.better(late, good), good)
+        self.assertIs(peer.better(good, late), good)
+        self.assertIs(peer.better(loud, good), loud)
+        self.assertIs(peer.better(good, loud), loud)
 
     def test_a_line_that_was_cut_is_not_read(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -47,6 +47,20 @@ def read(path):
     return {record["test"]: record for record in records}
 
 
+def better(first, again):
+    """Of a test's two records on one kernel, the one that counts.
+
+    A complaint of the kernel's is never forgotten. Else more passes count: what
+    fails now and then on both kernels is no difference between them.
+    """
+    def rank(record):
+        cases = record["cases"]
+        return (any(case["name"] == KERNEL_LOG for case in cases),
+                sum(case["outcome"] == "pass" for case in cases))
+
+    return first if rank(first) > rank(again) else again
+
+
 def pairs(c, rust):
     """All cases of both runs, in the order in which they ran."""
     found = []
