@@ -11,14 +11,12 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 from .process import follow
-from .runner import endpoints
+from .runner import endpoints, wrapper
 from .tap import Case, Tap
 
 SKIPPED = 4     # kselftest's exit status of a test that cannot run here
-_GUEST = Path(__file__).resolve().parents[1]
 # Anything that the tests with containers may give to them; routed by peer.py.
 PREFIX_V6 = "2001:db8:2::/64"
 
@@ -72,7 +70,7 @@ class PeerRunner:
 
     def _argv(self, test, program):
         without = [word for case in test.omit for word in ("-T", case)]
-        start = ["python3", str(_GUEST / test.through)] if test.through else []
+        start = ["python3", *wrapper(test)] if test.through else []
         name = program if test.scratch else f"./{program.name}"
         return [*start, str(name), *test.arguments, *without]
 

@@ -28,6 +28,11 @@ def endpoints():
     }
 
 
+def wrapper(test):
+    """The program of guest/ that a test runs through: one word of its command, or none."""
+    return [_GUEST / test.through] if test.through else []
+
+
 def environment(impl, split_late, fixed):
     """The environment of our kselftests and of the base's for the NIC."""
     return {
@@ -104,8 +109,7 @@ class Runner:
     def _execute(self, program, test, take):
         """Run the program, its lines to `take`; True if it ran out of time."""
         argv = ["ip", "netns", "exec", nic.SERVER.ns, "sh", "-c", _WITH_DEBUGFS, "sh",
-                "python3", *([_GUEST / test.through] if test.through else []),
-                program.name, *test.arguments]
+                "python3", *wrapper(test), program.name, *test.arguments]
         status, timed_out = follow(argv, program.parent, self._env, test.timeout, take)
         if status not in (0, 1, 4) and not timed_out:
             take(f"# {program.name} ended with status {status}")
