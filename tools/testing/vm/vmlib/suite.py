@@ -2,7 +2,8 @@
 """`make test`: every check and test, quick ones first."""
 
 from . import model, paths, report, stages, userspace
-from .checks import cargo, docs, guest, harness, hooks, kernelbuild, peer, restarts, style
+from .checks import (cargo, compile_fail, docs, guest, harness, hooks, kernelbuild, peer, restarts,
+                     style)
 
 # Driver and net core in different languages.
 MIXED = ("rust-gve-c", "c-gve-rust")
@@ -28,6 +29,7 @@ def run(impl=None, minutes=None):
     kernelbuild.config(record, built)
     image = paths.BUILD / f"bzImage-{kernelbuild.VARIANT}"
     if kernelbuild.check(record, built, image):
+        compile_fail.check(record, built)
         hooks.untouched(record, built)
         kernelbuild.rustdoc(record, built)
         selftests = _programs(record, built)

@@ -78,7 +78,7 @@ def rustdoc(report, kernel):
         if not crates:
             report.add("rustdoc", "crates outside rust/", "fail", "none was found")
         for command in crates:
-            crate = _rustdoc_command(kernel, command)
+            crate = _rustdoc_command(command)
             name = str(command.parent.relative_to(kernel.objects(VARIANT)))
             try:
                 log = stage.run(sandbox.command(crate, cwd=kernel.objects(VARIANT),
@@ -146,8 +146,16 @@ def _crates(kernel, ours):
                 yield command
 
 
-def _rustdoc_command(kernel, command):
-    """The rustdoc call for the crate that a .cmd file's rustc call builds."""
+def crate_flags(kernel):
+    """What rustc is told for a crate of ours outside rust/, but for what to make of which file."""
+    crates = sorted(_crates(kernel, _ours(kernel)))
+    if not crates:
+        raise HarnessError(f"no crate outside rust/ was built for {VARIANT}")
+    return [word for word in _arguments(crates[0]) if not word.endswith(".rs")]
+
+
+def _arguments(command):
+    """Of the rustc call in a .cmd file, but for lints and what it is to make."""
     line = command.read_text().split(":= ", 1)[1].split("\n", 1)[0]
     words = shlex.split(line.split(";")[0])
     start = next(index for index, word in enumerate(words)
@@ -161,7 +169,12 @@ def _rustdoc_command(kernel, command):
             skip = True
         elif not word.startswith(("--emit", "-Copt-level", "-Cdebuginfo", "-Clinker", "-Wclippy")):
             kept.append(word)
+    return kept
+
+
+def _rustdoc_command(command):
+    """The rustdoc call for the crate that a .cmd file's rustc call builds."""
     out = paths.BUILD / "rustdoc"
     # All of such a crate is private, and so is what its documentation links to.
     return ["rustdoc", "--document-private-items", "-Arustdoc::private_intra_doc_links",
-            "--output", out, "-Zunstable-options", *kept]
+            "--output", out, "-Zunstable-options", *_arguments(command)]

@@ -5,9 +5,10 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from .. import sandbox, tree
+from .. import paths, sandbox, tree
 from ..kernel import EXPORTER
 from ..errors import HarnessError
+from . import compile_fail
 
 # Not ours to decide: no MAINTAINERS entry, and the series is not sent yet; the tree has no
 # history in which a Fixes tag could be looked up.
@@ -19,22 +20,24 @@ _COMPLAINT = re.compile(r"^(?P<name>.+?):\d*:? (?:ERROR|WARNING|CHECK):", re.M)
 
 
 def rustfmt(report, kernel):
-    """rustfmt --check of each Rust file of ours, as the kernel's config says."""
+    """rustfmt --check of each kernel Rust file of ours, as the kernel's config says."""
     with report.stage("rustfmt") as stage, kernel.locked(stage):
         kernel.tree.sync(stage)
-        names = [name for name in kernel.tree.expected() if name.endswith(".rs")
-                 and (kernel.tree.where / name).is_file() and _in_kernel(name)]
-        for name in names:
+        files = {name: kernel.tree.where / name for name in kernel.tree.expected()
+                 if name.endswith(".rs") and _in_kernel(name)}
+        files = {name: path for name, path in files.items() if path.is_file()}
+        files |= {str(path.relative_to(paths.REPO)): path for path in compile_fail.sources()}
+        for name, path in files.items():
             try:
                 # A file's modules are checked with it, and on their own too.
                 stage.run(sandbox.command(
                     ["rustfmt", "--check", "--color", "never", "--edition", "2021",
-                     kernel.tree.where / name], cwd=kernel.tree.where,
+                     "--config-path", kernel.tree.where, path], cwd=kernel.tree.where,
                     writable=(kernel.home,)), log="rustfmt", env=sandbox.environment())
                 report.add("rustfmt", name, "pass")
             except HarnessError as error:
                 report.add("rustfmt", name, "fail", str(error))
-        if not names:
+        if not files:
             report.add("rustfmt", "kernel Rust", "skip", "the repo has no kernel Rust yet")
 
 
