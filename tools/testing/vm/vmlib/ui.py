@@ -88,7 +88,9 @@ class Stage:
 
 
 def tail(log, lines=25):
-    """The last lines of a log, indented, for an error message."""
+    """The last lines of a log, indented, for an error message; that there is none, if so."""
+    if not log.is_file():
+        return f"  | there is no {log.name}"
     text = log.read_text(errors="replace").rstrip().splitlines()[-lines:]
     return "\n".join("  | " + line for line in text)
 

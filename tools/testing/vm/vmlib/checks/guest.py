@@ -138,7 +138,7 @@ def _judge(report, job):
         boot.require(job.outcome, job.guest)
         if not records:
             log = out / "test.log"
-            raise HarnessError(f"no *.tap in {out}\n{ui.tail(log) if log.is_file() else ''}")
+            raise HarnessError(f"no *.tap in {out}\n{ui.tail(log)}")
         _status(report, job.label, job.outcome)
         reports = klog.reports(job.outcome.log)
         report.add(job.label, "kernel log", "fail" if reports else "pass", "\n".join(reports))

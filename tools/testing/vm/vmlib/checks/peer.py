@@ -77,7 +77,7 @@ def _boot(stage, impl, image, kernel, base_selftests, only=()):
     if not records:
         log = out / "peer.log"
         boot.require(outcome, guest)
-        raise HarnessError(f"the guest ran no test\n{ui.tail(log) if log.is_file() else ''}")
+        raise HarnessError(f"the guest ran no test\n{ui.tail(log)}")
     if outcome.finished:
         return records, ""
     return records, (f"the guest did not get beyond {list(records)[-1]}; "
