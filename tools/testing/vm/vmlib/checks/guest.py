@@ -24,7 +24,7 @@ PROFILES = {
 }
 # Those for any kernel, in lanes; the others are for comparing kernels. Lanes run beside each
 # other, for tests wait as much as they compute; what is in a lane runs one after the other.
-LANES = (("receive", "late-split"), ("lifecycle", "jumbo"))
+LANES = (("receive", "late-split", "jumbo"), ("lifecycle",))
 # Profiles that take so long that their last tests may have to be left out, and how many seconds
 # all other guests take after them on slow processors.
 LONG = ("receive", "lifecycle")
