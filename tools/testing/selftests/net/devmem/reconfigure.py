@@ -229,7 +229,11 @@ def _after_reset(cfg, bound):
     cfg.rules.clear()
     cfg.set_up()
     cfg.wait_carrier()
+    # what came before waits in the socket, and is read first
+    before = bound.flow.receiver.kinds["dmabuf"]
     cfg.steer("4", bound.port, cfg.queues[0])
+    ksft_true(wait_for(lambda: bound.flow.receiver.kinds["dmabuf"] > before,
+                       30), "no device memory after the reset")
     bound.check()
 
 
