@@ -48,3 +48,44 @@ impl kernel::ModuleMetadata for LocalModule {
     const THIS_MODULE: kernel::ThisModule =
         unsafe { kernel::ThisModule::from_ptr(core::ptr::null_mut()) };
 }
+
+/// A driver that refuses all that it is asked, whose queues run on `$memory`.
+macro_rules! driver_with_memory {
+    ($memory:ty) => {
+        struct Queues;
+
+        #[vtable]
+        impl QueueManagement for Queues {
+            type Data = Nic;
+            type Memory = $memory;
+
+            fn alloc(_dev: &Device<'_>, _config: &QueueConfig, _index: u32) -> Result<$memory> {
+                Err(ENOMEM)
+            }
+
+            fn stop(
+                _dev: &Device<'_>,
+                running: queue_mgmt::Running<$memory>,
+            ) -> Result<queue_mgmt::Stopped<$memory>, NotStopped<$memory>> {
+                Err(NotStopped(EIO, running))
+            }
+
+            fn start(
+                _dev: &Device<'_>,
+                _config: &QueueConfig,
+                memory: queue_mgmt::Allocated<$memory>,
+            ) -> Result<queue_mgmt::Running<$memory>, NotStarted<$memory, Fresh>> {
+                Err(NotStarted::Refused(EIO, memory))
+            }
+
+            fn restart(
+                _dev: &Device<'_>,
+                _config: &QueueConfig,
+                memory: queue_mgmt::Stopped<$memory>,
+            ) -> Result<queue_mgmt::Running<$memory>, NotStarted<$memory, Used>> {
+                Err(NotStarted::Refused(EIO, memory))
+            }
+        }
+    };
+}
+pub(crate) use driver_with_memory;
