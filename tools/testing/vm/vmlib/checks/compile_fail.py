@@ -11,7 +11,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from .. import paths, sandbox
+from .. import paths
 from ..errors import HarnessError
 from . import kernelbuild
 
@@ -45,15 +45,13 @@ def check(report, kernel):
 def _compile(stage, kernel, flags, path):
     """What rustc says, in JSON; and what else there is to say if it did not get so far."""
     name = f"{LABEL}-{path.parent.name}-{path.stem}"
-    objects = kernel.objects(kernelbuild.VARIANT)
     line = ["rustc", *flags, "--crate-name", path.stem, "--emit=metadata",
             "-o", f"/tmp/{path.stem}.rmeta", "--error-format=json", path]
     try:
-        stage.run(sandbox.command(line, cwd=objects, writable=(kernel.home,)), log=name,
-                  env=sandbox.environment(OBJTREE=objects, RUSTC_BOOTSTRAP=1))
-    except HarnessError:
-        log = stage.log_path(name)
-        return log.read_text(errors="replace") if log.is_file() else "rustc did not run"
+        kernelbuild.run_on_objects(stage, kernel, line, name)
+    except HarnessError as error:
+        # Not "", which is what compiles, even if it was killed before it said anything.
+        return stage.log_path(name).read_text(errors="replace") or str(error)
     return ""
 
 

@@ -81,11 +81,7 @@ def rustdoc(report, kernel):
             crate = _rustdoc_command(command)
             name = str(command.parent.relative_to(kernel.objects(VARIANT)))
             try:
-                log = stage.run(sandbox.command(crate, cwd=kernel.objects(VARIANT),
-                                                writable=(kernel.home,)),
-                                log=f"rustdoc-{name.replace('/', '-')}",
-                                env=sandbox.environment(OBJTREE=kernel.objects(VARIANT),
-                                                        RUSTC_BOOTSTRAP=1))
+                log = run_on_objects(stage, kernel, crate, f"rustdoc-{name.replace('/', '-')}")
                 found = _warnings(kernel, log.read_text(errors="replace"), ours)
                 report.add("rustdoc", name, "fail" if found else "pass", _joined(found))
             except HarnessError as error:
@@ -144,6 +140,13 @@ def _crates(kernel, ours):
         for command in (kernel.objects(VARIANT) / folder).glob(".*.o.cmd"):
             if "RUST_MODFILE=" in command.read_text():
                 yield command
+
+
+def run_on_objects(stage, kernel, line, log):
+    """Run a tool of Rust's as kbuild would, in VARIANT's objects; returns the log's path."""
+    objects = kernel.objects(VARIANT)
+    return stage.run(sandbox.command(line, cwd=objects, writable=(kernel.home,)), log=log,
+                     env=sandbox.environment(OBJTREE=objects, RUSTC_BOOTSTRAP=1))
 
 
 def crate_flags(kernel):
