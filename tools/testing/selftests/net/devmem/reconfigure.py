@@ -230,10 +230,11 @@ def _after_reset(cfg, bound):
     cfg.set_up()
     cfg.wait_carrier()
     # what came before waits in the socket, and is read first
-    before = bound.flow.receiver.kinds["dmabuf"]
+    kinds = bound.flow.receiver.kinds
+    before = kinds["dmabuf"]
     cfg.steer("4", bound.port, cfg.queues[0])
-    ksft_true(wait_for(lambda: bound.flow.receiver.kinds["dmabuf"] > before,
-                       30), "no device memory after the reset")
+    bound.traffic.wait(lambda: kinds["dmabuf"] > before, 30,
+                       "no device memory")
     bound.check()
 
 
