@@ -70,6 +70,22 @@ __rust_helper void rust_helper_netdev_queue_mem_free(struct net_device *dev,
 {
 	dev->queue_mgmt_ops->ndo_queue_mem_free(dev, per_queue_mem);
 }
+
+__rust_helper int
+rust_helper_netdev_queue_validate(struct net_device *dev, u32 rx_page_size,
+				  struct netlink_ext_ack *extack)
+{
+	struct netdev_queue_config config = { .rx_page_size = rx_page_size };
+
+	return dev->queue_mgmt_ops->ndo_validate_qcfg(dev, &config, extack);
+}
+
+/* netdev_queue_get_dma_dev() wants a device that has a DMA mask */
+__rust_helper struct device *
+rust_helper_netdev_queue_dma_dev(struct net_device *dev, int index)
+{
+	return dev->queue_mgmt_ops->ndo_queue_get_dma_dev(dev, index);
+}
 #endif
 
 #endif /* CONFIG_RUST_NETDEV_ABSTRACTIONS */

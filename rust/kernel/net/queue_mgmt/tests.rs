@@ -4,7 +4,7 @@
 
 mod fake;
 
-use crate::{prelude::*, sync::Arc};
+use crate::{page::PAGE_SIZE, prelude::*, sync::Arc};
 
 #[macros::kunit_tests(net_queue_mgmt)]
 mod cases {
@@ -13,6 +13,7 @@ mod cases {
             free_empty_slot, FakeDevice,
             Fault::{Lose, Refuse},
             Step::{Alloc, Restart, Start, Stop},
+            DMA_QUEUE, WHOLE_PAGES,
         },
         *,
     };
@@ -119,6 +120,27 @@ mod cases {
         assert_eq!(dev.restart(1), Err(ETIME));
         assert!(dev.saw(&[Alloc, Stop, Start, Restart]));
         assert_eq!((dev.ring(1), dev.alive()), (Some(2), 2));
+        Ok(())
+    }
+
+    #[test]
+    fn each_queue_has_its_own_dma_device() -> Result {
+        let dev = FakeDevice::new()?;
+        assert_eq!(dev.dma_device(DMA_QUEUE), Some(true));
+        assert_eq!(dev.dma_device(0), None);
+        // The net core asks for queues that there are; another number does no harm.
+        assert_eq!(dev.dma_device(u32::MAX), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_configuration_that_is_refused_says_why() -> Result {
+        let dev = FakeDevice::new()?;
+        dev.break_at(&[])?;
+        let page = PAGE_SIZE as u32;
+        assert_eq!(dev.validate(page), (Ok(()), None));
+        assert_eq!(dev.validate(2 * page), (Err(EINVAL), Some(WHOLE_PAGES)));
+        assert!(dev.saw(&[]));
         Ok(())
     }
 

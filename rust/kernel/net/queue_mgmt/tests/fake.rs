@@ -3,13 +3,15 @@
 //! A network device without hardware, whose RX queues can be restarted.
 
 use super::super::{
-    Allocated, Fresh, History, Idle, LockedDevice, NotStarted, NotStopped, QueueConfig,
+    Allocated, ExtAck, Fresh, History, Idle, LockedDevice, NotStarted, NotStopped, QueueConfig,
     QueueManagement, QueueOps, Running, Stopped, Used,
 };
 use crate::{
     bindings,
+    device::{Bound, Device},
     dma::DataDirection,
     error::to_result,
+    faux,
     ffi::{c_int, c_void},
     net::{
         netdevice::{NetDevice, NetDeviceGuard},
@@ -27,6 +29,9 @@ use core::{mem::size_of, ptr::NonNull};
 
 /// RX queues of a fake device.
 pub(super) const QUEUES: usize = 2;
+
+/// The only queue that a device does DMA for.
+pub(super) const DMA_QUEUE: u32 = 1;
 
 /// A step of a restart, as the driver saw it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +69,8 @@ impl Drop for Ring {
 pub(super) struct State {
     /// Rings that were not freed.
     alive: Atomic<i32>,
+    /// The device that does DMA for [`DMA_QUEUE`].
+    dma: faux::Registration,
     #[pin]
     inner: Mutex<Inner>,
 }
@@ -89,6 +96,12 @@ impl State {
         self.inner.lock().running.get_mut(index as usize)?.take()
     }
 
+    fn dma_device(&self) -> &Device {
+        let bound: &faux::Device<Bound> = self.dma.as_ref();
+        let device: &Device<Bound> = bound.as_ref();
+        device
+    }
+
     fn put(&self, index: u32, ring: KBox<Ring>) {
         if let Some(place) = self.inner.lock().running.get_mut(index as usize) {
             *place = Some(ring);
@@ -97,6 +110,9 @@ impl State {
 }
 
 type Fake<'a> = LockedDevice<'a, Arc<State>>;
+
+/// What a user is told who wants pieces of another size.
+pub(super) const WHOLE_PAGES: &CStr = c"only whole pages";
 
 struct Queues;
 
@@ -199,10 +215,22 @@ impl QueueManagement for Queues {
         launch(dev, memory, Step::Restart)
     }
 
+    fn dma_device<'a>(dev: &'a Fake<'_>, index: u32) -> Option<&'a Device> {
+        (index == DMA_QUEUE).then(|| dev.data().dma_device())
+    }
+
     fn default_config(_dev: &Fake<'_>) -> QueueConfig {
         QueueConfig {
             rx_page_size: PAGE_SIZE as u32,
         }
+    }
+
+    fn validate_config(_dev: &Fake<'_>, config: &QueueConfig, extack: ExtAck<'_>) -> Result {
+        if config.rx_page_size as usize != PAGE_SIZE {
+            extack.message(WHOLE_PAGES);
+            return Err(EINVAL);
+        }
+        Ok(())
     }
 }
 
@@ -235,6 +263,7 @@ impl FakeDevice {
         let state = Arc::pin_init(
             try_pin_init!(State {
                 alive: Atomic::new(0),
+                dma: faux::Registration::new(c"fakeq-dma", None)?,
                 inner <- new_mutex!(Inner {
                     running: [const { None }; QUEUES],
                     next_id: 0,
@@ -316,6 +345,29 @@ impl FakeDevice {
         let dev = self.lock();
         // SAFETY: The device is locked and has the queue.
         to_result(unsafe { bindings::netdev_rx_queue_restart(dev.as_raw(), index) })
+    }
+
+    /// Has the driver judge a configuration; also returns what it tells the user.
+    pub(super) fn validate(&self, rx_page_size: u32) -> (Result, Option<&'static CStr>) {
+        let dev = self.lock();
+        let mut ack = bindings::netlink_ext_ack::default();
+        // SAFETY: The device is locked, and `ack` valid.
+        let result = to_result(unsafe {
+            bindings::netdev_queue_validate(dev.as_raw(), rx_page_size, &mut ack)
+        });
+        let message = (!ack._msg.is_null()).then(|| {
+            // SAFETY: The driver sets constants only.
+            unsafe { CStr::from_char_ptr(ack._msg) }
+        });
+        (result, message)
+    }
+
+    /// Whether the driver names its device that does DMA for RX queue `index`, or none.
+    pub(super) fn dma_device(&self, index: u32) -> Option<bool> {
+        let dev = self.lock();
+        // SAFETY: The device is locked.
+        let device = unsafe { bindings::netdev_queue_dma_dev(dev.as_raw(), index as c_int) };
+        (!device.is_null()).then(|| device == self.state.dma_device().as_raw())
     }
 
     /// From now on these steps go wrong.
