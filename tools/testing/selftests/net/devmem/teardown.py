@@ -6,22 +6,19 @@ The netlink socket, the tokens, the TCP socket, the link and the driver come
 to their ends in every order that can occur, each under traffic. Memory is
 held exactly as long as somebody may still use it, and not a moment longer.
 
-The same for the removal of the PCI function, for the end of the NIC's network
-namespace, and for a reset that fails.
+The same for the removal of the PCI function, and for a reset that fails.
 
 The NIC is taken apart, and set up again, a number of times: this is the file
 to run last.
 """
 
-import socket
 import time
 
-from lib.py import (Binding, Flow, KsftNamedVariant, KsftSkipEx, MIB,
-                    NetNSEnter, Nic, Receiver, Traffic, Udmabuf, batches,
-                    bound_queues, defer, describe, dmabufs, holding,
-                    ip, ksft_eq, ksft_exit, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, netdev_family, orders,
-                    run_in_env, send, wait_for)
+from lib.py import (Binding, Flow, KsftNamedVariant, KsftSkipEx, MIB, Nic,
+                    Receiver, Traffic, Udmabuf, batches, bound_queues, defer,
+                    describe, dmabufs, give_up_soon, holding, ksft_eq,
+                    ksft_exit, ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, orders, run_in_env, send, wait_for)
 
 # Bindings at a time, each on a queue of its own beside queue 0.
 LANES = 15
@@ -31,16 +28,6 @@ KEEP = 8
 LANE_BYTES = 8 * MIB
 # Bytes that each stream has to move before and after an end of the NIC.
 PROGRESS = 20000
-# A closed socket that cannot say goodbye gives up after so many ms.
-USER_TIMEOUT = 1500
-
-
-def _give_up_soon(sock):
-    """
-    Let the socket outlive its last descriptor for a moment only: an orphan
-    holds its tokens, and segments that came out of order.
-    """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
 
 
 class Lane:
@@ -62,7 +49,7 @@ class Lane:
         if order.kind == "two":
             self.holder = self._hold(ipver)
         sock, sender = cfg.connect(ipver, queue)
-        _give_up_soon(sock)
+        give_up_soon(sock)
         self.flow = Flow(Receiver(sock, self.dmabuf, self.binding.id), sender,
                          0 if self.holder else KEEP)
 
@@ -250,148 +237,9 @@ def ends(cfg, nic, batch):
         else:
             nic.restore()
     clock.lap("restore")
-    _check_works(cfg)
+    nic.check_works()
     clock.lap("try")
     ksft_pr(clock)
-
-
-def _check_works(cfg):
-    """The NIC is as good as new."""
-    dmabuf, binding = cfg.bind(queues=[1])
-    sock, sender = cfg.connect("4", 1)
-    receiver = Receiver(sock, dmabuf, binding.id)
-    thread = send(sender, 0, MIB // 4)
-    receiver.receive_all(MIB // 4)
-    thread.finish()
-    ksft_eq(receiver.kinds["dmabuf"], MIB // 4)
-
-
-def _silence(sender, thread):
-    """End a stream whose receiver may be gone, or out of reach."""
-    try:
-        sender.shutdown(socket.SHUT_RDWR)
-        thread.finish()
-    except OSError:
-        pass
-    sender.close()
-
-
-class Elsewhere:
-    """A network namespace that the NIC can be moved to."""
-
-    NAME = "devmem-doomed"
-
-    def __init__(self, cfg):
-        self._cfg = cfg
-        self._there = True
-        ip(f"netns add {self.NAME}")
-        defer(self.delete)
-
-    def take(self):
-        """Move the NIC there; returns its ifindex."""
-        ip(f"link set dev {self._cfg.ifname} netns {self.NAME}")
-        return ip(f"link show dev {self._cfg.ifname}", json=True,
-                  ns=self.NAME)[0]["ifindex"]
-
-    def set_up(self):
-        """Link and addresses; header split and such have come along."""
-        cfg = self._cfg
-        ip(f"link set dev {cfg.ifname} up", ns=self.NAME)
-        ip(f"addr add {cfg.addr_v['4']}/24 dev {cfg.ifname}", ns=self.NAME)
-        ksft_true(wait_for(lambda: ip(
-            f"link show dev {cfg.ifname}", json=True,
-            ns=self.NAME)[0]["operstate"] == "UP", 20), "no carrier")
-
-    def delete(self):
-        """Delete its name; it ends with the last socket in it."""
-        if self._there:
-            self._there = False
-            ip(f"netns del {self.NAME}")
-
-
-@leaves_nothing
-def netns_deleted(cfg, nic):
-    """
-    The netns of NIC, binding and sockets is deleted under traffic. Sockets pin
-    it, so it goes on until the last one is closed, which is the netlink socket;
-    the NIC then lands in init_net, unbound.
-    """
-    doomed = Elsewhere(cfg)
-    ifindex = cfg.ifindex
-    try:
-        cfg.ifindex = doomed.take()
-        doomed.set_up()
-        with NetNSEnter(doomed.NAME):
-            dmabuf, binding = cfg.bind()
-            sock, sender = cfg.connect("4")
-        flow = Flow(Receiver(sock, dmabuf, binding.id), sender, KEEP)
-        traffic = Traffic([flow])
-        try:
-            traffic.wait_progress([flow], PROGRESS)
-            doomed.delete()
-            traffic.wait_progress([flow], PROGRESS)
-            ksft_eq(flow.receiver.kinds["plain"], 0)
-            flow.close_receiver()
-        finally:
-            traffic.stop()
-        ksft_eq(len(dmabufs()[dmabuf.inode]), 1)
-        binding.close()
-        ksft_true(wait_for(lambda: not dmabuf.is_held, 20),
-                  "the binding must end with its socket")
-    finally:
-        cfg.ifindex = ifindex
-        flow.close()
-        binding.close()
-        nic.restore()
-    _check_works(cfg)
-
-
-@ksft_variants(["before", "there", "after"])
-@leaves_nothing
-def netns_moved(cfg, nic, unbind):
-    """
-    The NIC moves to another netns while it is bound and tokens are out, and
-    comes to init_net when that netns is deleted. The binding comes along until
-    the netlink socket is closed, here or there, and the tokens stay good.
-    """
-    doomed = Elsewhere(cfg)
-    receiver, sender, binding = holding(cfg)
-    _give_up_soon(receiver.sock)
-    dmabuf = receiver.dmabuf
-    thread = send(sender, 20000, 8 * MIB)
-    receiver.receive_all(MIB, keep=KEEP)
-    try:
-        if unbind == "before":
-            binding.close()
-        ifindex = doomed.take()
-        doomed.set_up()
-        with NetNSEnter(doomed.NAME):
-            netdev = netdev_family()
-            ksft_eq(sorted(bound_queues(netdev, ifindex)),
-                    cfg.queues if unbind != "before" else [])
-            # a socket would keep the netns
-            netdev.sock.close()
-        if unbind == "there":
-            binding.close()
-        ksft_true(dmabuf.is_held)
-        doomed.delete()
-        nic.wait_home()
-        ksft_true(dmabuf.is_held)
-        if unbind == "after":
-            # C can only unbind from a NIC that is up (defect 8)
-            if not cfg.is_rust:
-                nic.home_up()
-            binding.close()
-        ksft_true(dmabuf.is_held, "tokens must hold the memory")
-        receiver.release()
-        receiver.sock.close()
-        ksft_true(wait_for(lambda: not dmabuf.is_held, 20),
-                  "the last token must end the binding")
-    finally:
-        _silence(sender, thread)
-        binding.close()
-        nic.restore()
-    _check_works(cfg)
 
 
 @leaves_nothing
@@ -404,7 +252,7 @@ def reset_fails(cfg, nic):
         raise KsftSkipEx("the unfixed base warns when a queue cannot be "
                          "restarted (defect 8)")
     receiver, sender, binding = holding(cfg)
-    _give_up_soon(receiver.sock)
+    give_up_soon(receiver.sock)
     dmabuf = receiver.dmabuf
     thread = send(sender, 20000, 8 * MIB)
     receiver.receive_all(MIB, keep=KEEP)
@@ -423,10 +271,10 @@ def reset_fails(cfg, nic):
                   "the last token must end the binding")
         nic.unbind_driver()
     finally:
-        _silence(sender, thread)
+        thread.abandon()
         binding.close()
         nic.restore()
-    _check_works(cfg)
+    nic.check_works()
 
 
 def _cases(cfg):
@@ -434,8 +282,6 @@ def _cases(cfg):
     return [
         ksft_variants([KsftNamedVariant(name, batch) for name, batch
                        in _batches(cfg.is_rust)])(ends),
-        netns_deleted,
-        netns_moved,
         reset_fails,
     ]
 

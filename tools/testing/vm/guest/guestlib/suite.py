@@ -75,9 +75,10 @@ _LIFECYCLE = (
     TestFile("stack_unbind", "stack_unbind.py", "ours", 900),
     TestFile("queue_restart", "queue_restart.py", "ours", 900),
     TestFile("exporter", "exporter.py", "ours", 600),
-    # last: these two take the NIC apart
+    # last: these take the NIC apart
     TestFile("lease", "lease.py", "ours", 600),
-    TestFile("teardown", "teardown.py", "ours", 900),
+    TestFile("netns", "netns.py", "ours", 900),
+    TestFile("teardown", "teardown.py", "ours", 1800),
 )
 
 _LATE_SPLIT = (

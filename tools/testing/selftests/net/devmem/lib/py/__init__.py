@@ -42,7 +42,7 @@ try:
     from .pattern import pattern
     from .probe import Probe
     from .stream import Message, Piece, Receiver, Sender, StreamError, \
-        dontneed, setsockopt_dontneed, token_ranges
+        dontneed, give_up_soon, setsockopt_dontneed, token_ranges
     from .traffic import Flow, Traffic
     from .udmabuf import Udmabuf
 except ModuleNotFoundError as e:

@@ -9,9 +9,11 @@ namespace gone.
 import json
 import os
 
-from net.lib.py import CmdExitFailure, cmd, ethtool, ip
+from net.lib.py import CmdExitFailure, cmd, ethtool, ip, ksft_eq
 
+from .env import MIB, send
 from .leftover import wait_for
+from .stream import Receiver
 
 # init_net, where a netdev begins, and where it lands when its netns ends.
 HOME = "nsenter --net=/proc/1/ns/net "
@@ -124,4 +126,12 @@ class Nic:
         cfg.set_up()
         cfg.wait_carrier()
 
-
+    def check_works(self):
+        """The NIC is as good as new: device memory can be received into."""
+        dmabuf, binding = self._cfg.bind(queues=[1])
+        sock, sender = self._cfg.connect("4", 1)
+        receiver = Receiver(sock, dmabuf, binding.id)
+        thread = send(sender, 0, MIB // 4)
+        receiver.receive_all(MIB // 4)
+        thread.finish()
+        ksft_eq(receiver.kinds["dmabuf"], MIB // 4)

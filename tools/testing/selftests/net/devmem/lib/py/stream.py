@@ -25,10 +25,20 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 # Under full emulation a queue restart and a retransmission may each take
 # seconds; silence for this long is a failure.
 SILENCE = 60
+# A closed socket that cannot say goodbye gives up after so many ms.
+USER_TIMEOUT = 1500
 
 
 class StreamError(Exception):
     """The stream is not what the sender sent."""
+
+
+def give_up_soon(sock):
+    """
+    Let the socket outlive its last descriptor for a moment only: an orphan
+    holds its tokens, and segments that came out of order.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
 
 
 def setsockopt_dontneed(sock, pointer, length):
@@ -286,3 +296,12 @@ class Sender(threading.Thread):
             raise StreamError("the sender is stuck")
         if self._error:
             raise self._error
+
+    def abandon(self):
+        """End a stream whose receiver may be gone, or out of reach."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+            self.finish()
+        except OSError:
+            pass
+        self._sock.close()
