@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a run with a limit leaves out."""
+"""What a run with a limit leaves out, and what it says at its end."""
 
+import contextlib
+import io
+import json
+import tempfile
 import time
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from vmlib import report
@@ -46,6 +51,34 @@ class Gist(unittest.TestCase):
         lines = [str(number) for number in range(40)]
         said = report._gist("\n".join(lines)).splitlines()
         self.assertEqual(said, [*lines[:6], "  ...", *lines[-6:]])
+
+
+class Finish(unittest.TestCase):
+    """Each target has a record of its own."""
+
+    def finish(self, *names, **kwargs):
+        results = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(mock.patch.multiple(report.paths, RESULTS=results, REPO=results))
+        self.enterContext(mock.patch.object(report.ui.console, "print"))
+        out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
+        record = report.Report(**kwargs)
+        for name in names:
+            record.add("stage", name, name)
+        ended = record.finish()
+        file, = results.iterdir()
+        return ended, file.name, json.loads(file.read_text()), out.getvalue().splitlines()[-1]
+
+    def test_of_make_test(self):
+        well, name, record, last = self.finish("pass", "skip")
+        self.assertEqual((well, name, last), (True, "test.json", "1 passed, 0 failed"))
+        self.assertEqual((record["passed"], record["failed"], record["skipped"]), (1, 0, 1))
+
+    def test_of_another(self):
+        well, name, _record, last = self.finish("pass", "fail", target="gve")
+        self.assertEqual((well, name, last), (False, "gve-test.json", "1 passed, 1 failed"))
+
+    def test_nothing_is_not_well(self):
+        self.assertFalse(self.finish()[0])
 
 
 class Kernels(unittest.TestCase):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The record of `make test`: named cases, a table, JSON, and one last line."""
+"""The record of `make test` and its like: named cases, a table, JSON, and one last line."""
 
 import contextlib
 import json
@@ -37,8 +37,9 @@ def _gist(reason, lines=6):
 class Report:
     """Collects cases, stage by stage."""
 
-    def __init__(self, minutes=None):
-        """`minutes`: how long the program may run, if there is a limit."""
+    def __init__(self, minutes=None, target="test"):
+        """`minutes`: how long `make TARGET` may run, if there is a limit."""
+        self._target = target
         self._limit = None if minutes is None else minutes * 60
         self.entries = []
         self.seconds = {}
@@ -105,7 +106,7 @@ class Report:
 
     def finish(self):
         """Print the table and the last line, write the JSON; True if all is well."""
-        table = Table(title="make test")
+        table = Table(title=f"make {self._target}")
         for column in ("stage", "passed", "failed", "skipped", "time"):
             table.add_column(column, justify="left" if column == "stage" else "right")
         for name, seconds in self.seconds.items():
@@ -119,7 +120,9 @@ class Report:
             if entry.outcome == "fail":
                 ui.console.print(f"[red]failed[/] {escape(entry.stage)}: {escape(entry.name)}: "
                                  f"{escape(_gist(entry.reason))}")
-        target = paths.RESULTS / "test.json"
+        # The figures of `make gve` and the verdicts of `make peer` have files of their own.
+        name = "test" if self._target == "test" else f"{self._target}-test"
+        target = paths.RESULTS / f"{name}.json"
         passed, failed = self.count("pass"), self.count("fail")
         target.write_text(json.dumps({
             "passed": passed, "failed": failed, "skipped": self.count("skip"),

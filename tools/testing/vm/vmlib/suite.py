@@ -43,7 +43,7 @@ def run(impl=None, minutes=None):
 def run_peer():
     """Only the base's tests, on both implementations; True if they agree."""
     built = stages.tree()
-    record = report.Report()
+    record = report.Report(target="peer")
     images = kernelbuild.release(record, built)
     _peer(record, built, images, _programs(record, built, "c"))
     return record.finish()
@@ -56,7 +56,7 @@ def run_gve():
     what a restart costs with both in C and both in Rust.
     """
     built = stages.tree()
-    record = report.Report()
+    record = report.Report(target="gve")
     images = kernelbuild.release(record, built, (*restarts.IMPLEMENTATIONS, *MIXED))
     selftests = _programs(record, built, "c")
     if selftests:
