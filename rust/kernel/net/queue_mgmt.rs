@@ -169,18 +169,31 @@ pub trait QueueManagement: Sized + 'static {
 
     /// The device that does DMA for RX queue `index`; without this op, the parent of the net
     /// device. `None` if the queue can't be used for zero-copy.
+    ///
+    /// Also called while the interface is down. Before: nothing. After: memory is mapped for the
+    /// device, or, without one that has a DMA mask, the request ends with `EOPNOTSUPP`; nothing
+    /// else happened.
     fn dma_device<'a>(_dev: &'a LockedDevice<'_, Self::Data>, _index: u32) -> Option<&'a Device> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// The configuration of a queue that nobody asked anything special of.
+    ///
+    /// Also called while the interface is down. Before: nothing. After, if a queue is to get other
+    /// memory: [`validate_config`](Self::validate_config) or [`alloc`](Self::alloc). It can't
+    /// fail.
     fn default_config(_dev: &LockedDevice<'_, Self::Data>) -> QueueConfig {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Whether queues can be like this; if not, says why in `extack`.
     ///
-    /// Called before [`alloc`](Self::alloc), with the defaults and with what was asked for.
+    /// Only asked about a queue that is to get a memory provider, first with the defaults and then
+    /// with what that provider wants. Also called while the interface is down.
+    ///
+    /// Before: [`default_config`](Self::default_config). After: [`alloc`](Self::alloc) with the
+    /// same configuration. Errors reach the caller with what `extack` says, and the queue goes on
+    /// as it was.
     fn validate_config(
         _dev: &LockedDevice<'_, Self::Data>,
         _config: &QueueConfig,
