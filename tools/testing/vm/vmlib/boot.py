@@ -2,8 +2,9 @@
 """Boot a kernel with virtme-ng and run commands in the guest.
 
 The guest's root is the sandbox's root, read-only, so the repo and the cache
-are there under their own paths. One folder is writable: the results. What
-counts is what the guest writes there; virtme-ng's exit status does not.
+are there under their own paths, as they were when the guest first looked: it
+keeps what it has read. One folder is writable: the results. What counts is
+what the guest writes there; virtme-ng's exit status does not.
 """
 
 import contextlib
@@ -159,7 +160,10 @@ def _command(guest, sockets):
             "--cpus", str(guest.cpus), "--memory", f"{guest.memory}M",
             "--rwdir", str(guest.results),
             # Without CONFIG_BLOCK the kernel does not guess the 9p tag.
-            "--append", "root=/dev/root"]
+            "--append", "root=/dev/root",
+            # virtme-ng's flags, and a page cache: without one each start of a program reads it
+            # from the host again, by interrupts that two virtual processors fight over.
+            "--append", "rootflags=version=9p2000.L,trans=virtio,access=any,cache=loose"]
     if not kvm():
         argv.append("--disable-kvm")
         # Calibrated beside a busy host it may come out ten times too slow,
