@@ -3,9 +3,11 @@
 
 import difflib
 import itertools
+import os
 import re
 import shlex
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .. import mails, paths, sandbox, tree
@@ -43,12 +45,16 @@ def untouched(report, kernel):
             # C in rust/ is the helpers, which are nothing to the C code.
             names = [name for name in after if name.endswith(".c")
                      and not name.startswith("rust/") and before[name].is_file()]
-            for name in names:
-                stage.tick(name)
-                base = _compile(stage, kernel, name, before, autoconf, scratch)
-                ours = _compile(stage, kernel, name, after, autoconf, scratch)
-                report.add("option off", name, "pass" if ours == base else "fail",
-                           _difference(base, ours))
+
+            def compiled(name):
+                flat = name.replace("/", "-")
+                return [_compile(stage, kernel, name, view, autoconf, scratch / f"{flat}-{which}.s")
+                        for which, view in (("base", before), ("ours", after))]
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for name, (base, ours) in zip(names, pool.map(compiled, names)):
+                    report.add("option off", name, "pass" if ours == base else "fail",
+                               _difference(base, ours))
         if not names:
             report.add("option off", "hooked C files", "skip", "no patch touches C yet")
 
@@ -70,10 +76,9 @@ def _options_off(kernel, folder):
     return copy
 
 
-def _compile(stage, kernel, name, view, autoconf, scratch):
-    """`name` as assembly, with the files of `view` bound into the tree."""
+def _compile(stage, kernel, name, view, autoconf, out):
+    """`name` as assembly in `out`, with the files of `view` bound into the tree."""
     objects = kernel.objects(VARIANT)
-    out = scratch / "out.s"
     binds = ["--ro-bind", autoconf, objects / "include/generated/autoconf.h"]
     for inside, content in view.items():
         if content is not None and content.is_file() and (kernel.tree.where / inside).is_file():
@@ -81,8 +86,8 @@ def _compile(stage, kernel, name, view, autoconf, scratch):
     line = sandbox.command(
         [*_flags(objects, name), "-S", "-w", "-D__LINE__=0", "-o", out,
          kernel.tree.where / name],
-        cwd=objects, writable=(kernel.home, scratch), binds=binds)
-    stage.run(line, log="option-off", env=sandbox.environment())
+        cwd=objects, writable=(kernel.home, out.parent), binds=binds)
+    stage.run(line, log=f"option-off-{out.stem}", env=sandbox.environment())
     # Counted by __COUNTER__, which further declarations may use too.
     return _UNIQUE.sub(r"\1", out.read_text())
 
