@@ -25,7 +25,7 @@ from .errors import HarnessError
 GUEST = """\
 cd {repo}
 echo booted > {results}/booted
-export HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 RESULTS={results}
+export HOME=/root LANG=C.UTF-8 PYTHONPYCACHEPREFIX=/run/pycache RESULTS={results}
 export DEVMEM_CACHE={cache}
 export PATH={path}
 {exports}

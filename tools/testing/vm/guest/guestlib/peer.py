@@ -76,7 +76,7 @@ class PeerRunner:
 
     def _environment(self, test):
         nic = {**endpoints(), "LOCAL_PREFIX_V6": PREFIX_V6} if test.nic else {}
-        return {**os.environ, **nic, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        return {**os.environ, **nic, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 def verdicts(tap, status, late, last, counts=False):

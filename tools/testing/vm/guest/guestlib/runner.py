@@ -41,7 +41,6 @@ def environment(impl, split_late, fixed):
         "DEVMEM_IMPL": impl,
         "DEVMEM_FIXED": "1" if fixed else "",
         "DEVMEM_SPLIT_LATE": str(split_late),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
