@@ -73,6 +73,40 @@ class Guest(unittest.TestCase):
     def test_a_guest_that_does_not_end_has_its_time(self):
         self.assertFalse(self.waited(8, timeout=0.5, booted=True))
 
+    def attempts(self, *boots, timeout=900):
+        """Attempts of a guest that boots, or hangs, as told; (how many, what was said)."""
+        told = iter(boots)
+
+        def attempt(guest, _tick):
+            guest.results.mkdir()
+            (guest.results / "console.log").write_text("[ 1.0] the end")
+            if booted := next(told):
+                (guest.results / "booted").touch()
+            return boot.Outcome({}, "", "[ 1.0] the end", booted, not booted, boot.BOOT)
+
+        guest = boot.Guest(image=self.image, results=self.results, timeout=timeout)
+        with mock.patch.object(boot, "_run", side_effect=attempt) as tried, \
+                mock.patch.object(boot.ui.console, "print") as said:
+            outcome = boot.run(guest)
+        self.assertEqual(outcome.finished, boots[tried.call_count - 1])
+        return tried.call_count, " ".join(str(call.args[0]) for call in said.call_args_list)
+
+    def test_a_guest_that_boots_is_not_booted_again(self):
+        self.assertEqual(self.attempts(True), (1, ""))
+
+    def test_a_guest_that_hangs_is_booted_again_and_the_screen_says_so(self):
+        tried, said = self.attempts(False, True)
+        self.assertEqual(tried, 2)
+        self.assertIn("no boot after 300 s", said)
+        self.assertIn("the end", said)
+        self.assertTrue((self.top / "results-hung/console.log").is_file())
+
+    def test_but_only_once(self):
+        self.assertEqual(self.attempts(False, False)[0], 2)
+
+    def test_nor_if_its_time_is_over(self):
+        self.assertEqual(self.attempts(False, timeout=200), (1, ""))
+
     def test_it_is_said_how_far_a_guest_came(self):
         self.results.mkdir()
         guest = boot.Guest(image=self.image, results=self.results)

@@ -18,7 +18,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import kernel, model, paths, sandbox, userspace
+from rich.markup import escape
+
+from . import kernel, model, monitor, paths, sandbox, ui, userspace
 from .errors import HarnessError
 
 # Root of the guest's `ip netns` and the like; the rest of / is read-only.
@@ -48,9 +50,11 @@ busybox poweroff -f
 sleep 60
 """
 
-# Seconds within which a guest has to come as far as the script above. One that
-# hangs before would otherwise use a processor until its time is over.
-BOOT = 600
+# Seconds within which a guest has to come as far as the script above. Of some
+# hundreds one hangs before, under TCG, and would use a processor until its time is over.
+BOOT = 300
+# Where the processors were when a guest was ended, in its results.
+WHERE = "where.log"
 
 
 @dataclass
@@ -104,15 +108,31 @@ def tsc_khz(cpuinfo="/proc/cpuinfo"):
 def run(guest, tick=lambda line: None):
     """Boot, run all commands, and return the Outcome.
 
-    `tick` gets each line that the guest's commands print.
+    `tick` gets each line that the guest's commands print. A guest that does not boot is given
+    a second chance, which the screen tells of.
     """
+    outcome = _run(guest, tick)
+    if guest.timeout > BOOT and outcome.timed_out and not _booted(guest):
+        hung = guest.results.with_name(f"{guest.results.name}-hung")
+        shutil.rmtree(hung, ignore_errors=True)
+        guest.results.rename(hung)
+        last = (outcome.console.splitlines() or ["nothing"])[-1]
+        ui.console.print(f"  {guest.results.name}: no boot after {BOOT} s, so once more; console "
+                         f"and {WHERE} are in {hung}; last line: {escape(last)}")
+        outcome = _run(guest, tick)
+    return outcome
+
+
+def _run(guest, tick):
     _prepare(guest)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="devmem-") as sockets, contextlib.ExitStack() as stack:
         if guest.nics:
             stack.enter_context(model.running(guest.nics, sockets, guest.results / "gvnic.log"))
-        timed_out = _vng(_command(guest, sockets), guest, sockets, tick)
-    return _outcome(guest, timed_out, time.monotonic() - started)
+        with _vng(_command(guest, sockets), guest, sockets, tick) as ended:
+            if not ended:
+                (guest.results / WHERE).write_text(monitor.where(f"{sockets}/qmp"))
+    return _outcome(guest, not ended, time.monotonic() - started)
 
 
 def shell(guest):
@@ -170,8 +190,10 @@ def _command(guest, sockets):
         # and the guest's clock ten times too fast.
         if khz := tsc_khz():
             argv += ["--append", f"tsc_early_khz={khz}"]
+    options = monitor.option(f"{sockets}/qmp")
     if guest.nics:
-        argv.append(f"--qemu-opts={_devices(guest, sockets)}")
+        options += f" {_devices(guest, sockets)}"
+    argv.append(f"--qemu-opts={options}")
     return argv + ["--exec", f"bash {shlex.quote(str(guest.results / 'guest.sh'))}"]
 
 
@@ -187,8 +209,9 @@ def _devices(guest, sockets):
     return " ".join(words)
 
 
+@contextlib.contextmanager
 def _vng(argv, guest, sockets, tick):
-    """Run virtme-ng to its end or the time-out; True if that came first."""
+    """Run virtme-ng until it ends, which it has if this yields True, or is to be ended."""
     line = sandbox.command(argv, writable=(sockets, guest.results), cwd="/")
     # Pipes: QEMU opens a file behind stdout twice and overwrites itself.
     started = time.monotonic()
@@ -201,7 +224,7 @@ def _vng(argv, guest, sockets, tick):
     for reader in readers:
         reader.start()
     try:
-        return not _ended(child, guest, started)
+        yield _ended(child, guest, started)
     finally:
         child.kill()
         child.wait()
@@ -219,9 +242,13 @@ def _ended(child, guest, started):
             child.wait(max(started + limit - time.monotonic(), 0))
             return True
         except subprocess.TimeoutExpired:
-            if not (guest.results / "booted").exists():
+            if not _booted(guest):
                 return False
     return False
+
+
+def _booted(guest):
+    return (guest.results / "booted").exists()
 
 
 def _copy(pipe, where, tick):
@@ -252,7 +279,7 @@ def require(outcome, guest):
     """Fail with the console's end unless the guest ran to the end of its script."""
     if outcome.finished:
         return
-    what = "end" if (guest.results / "booted").exists() else "boot"
+    what = "end" if _booted(guest) else "boot"
     why = f"no {what} after {outcome.seconds:.0f} s" if outcome.timed_out else "it ended early"
     last = "\n".join("  | " + line for line in outcome.console.splitlines()[-30:])
     raise HarnessError(f"the guest did not finish ({why}); its console ends with\n{last}\n"
