@@ -54,16 +54,6 @@ def _flow(cfg, queue, dmabuf):
     return Flow(Receiver(sock, dmabuf, 0), sender)
 
 
-def _drain(traffic, flows):
-    """Let all that is under way arrive."""
-    for flow in flows:
-        flow.pause()
-    traffic.wait(lambda: all(flow.drained for flow in flows), 60,
-                 "data is missing")
-    for flow in flows:
-        flow.resume()
-
-
 @leaves_nothing
 def bind_and_unbind(cfg):
     """Bind and unbind in a loop; both streams go on, and memory comes back."""
@@ -93,7 +83,7 @@ def bind_and_unbind(cfg):
             finally:
                 binding.close()
             if turn % LAP == 0:
-                _drain(traffic, flows)
+                traffic.drain()
                 buffers.close()
             pace(turn)
         traffic.wait_progress(flows, LONG)

@@ -164,6 +164,15 @@ class Traffic(threading.Thread):
             raise TimeoutError(f"no progress in {deadline} s: {late()}") \
                 from None
 
+    def drain(self, deadline=60):
+        """Let all that is under way arrive, then go on."""
+        for flow in self._flows:
+            flow.pause()
+        self.wait(lambda: all(flow.drained for flow in self._flows), deadline,
+                  "data is missing")
+        for flow in self._flows:
+            flow.resume()
+
     def stop(self):
         """End the traffic; raises what went wrong."""
         self._stop.set()
