@@ -20,6 +20,7 @@ use crate::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
+    str::CString,
     sync::{
         atomic::{ordering::Relaxed, Atomic},
         Arc, Mutex,
@@ -247,6 +248,13 @@ unsafe extern "C" fn setup(dev: *mut bindings::net_device) {
     }
 }
 
+/// A name that no other device has: a test that fails leaves its device behind.
+fn dma_name() -> Result<CString> {
+    static MADE: Atomic<u32> = Atomic::new(0);
+
+    CString::try_from_fmt(fmt!("fakeq-dma{}", MADE.fetch_add(1, Relaxed)))
+}
+
 /// A registered device. Dropping it unregisters it, and frees the rings of its queues.
 ///
 /// # Invariants
@@ -263,7 +271,7 @@ impl FakeDevice {
         let state = Arc::pin_init(
             try_pin_init!(State {
                 alive: Atomic::new(0),
-                dma: faux::Registration::new(c"fakeq-dma", None)?,
+                dma: faux::Registration::new(&dma_name()?, None)?,
                 inner <- new_mutex!(Inner {
                     running: [const { None }; QUEUES],
                     next_id: 0,
