@@ -11,12 +11,11 @@ gVNIC's --split-late); without it, or with 0, there is nothing to test.
 """
 
 import errno
-import functools
 import os
 import socket
 
-from lib.py import (KsftSkipEx, MIB, defer, ksft_eq, ksft_exit, ksft_ge,
-                    ksft_lt, ksft_ne, ksft_pr, ksft_run, ksft_true,
+from lib.py import (KsftSkipEx, MIB, base_fails, defer, ksft_eq, ksft_exit,
+                    ksft_ge, ksft_lt, ksft_ne, ksft_pr, ksft_run, ksft_true,
                     ksft_variants, leaves_nothing, os_error, pattern,
                     run_in_env, send)
 from lib.py.rawmsg import Memory, RawReceive
@@ -32,21 +31,10 @@ def _late():
     return late
 
 
-def merges_packets(func):
-    """
-    Decorator of a case in which packets pile up, so that GRO or the receive
-    queue merges them. A merged packet has the linear part of a later one as a
-    readable frag between its unreadable ones. The implementation in C takes
-    any such frag for an error and answers ENODEV, for ever: the stream is
-    lost. Ours tells of it as the linear piece that it is.
-    """
-    @functools.wraps(func)
-    def wrapper(cfg, *args):
-        if not cfg.is_rust:
-            raise KsftSkipEx("the implementation in C fails for ever (ENODEV)"
-                             " on merged packets with linear parts")
-        return func(cfg, *args)
-    return wrapper
+# Decorator of cases in which packets pile up, so that GRO or the receive queue
+# merges them: the linear part of a later one lies between unreadable frags then.
+merges_packets = base_fails("fails for ever (ENODEV) on merged packets with "
+                            "linear parts (defect 11)")
 
 
 def _one_packet(cfg):
