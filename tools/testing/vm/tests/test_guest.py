@@ -190,9 +190,9 @@ class SideBySide(unittest.TestCase):
             guest.check_queue_management(mock.Mock(), images, mock.Mock(), "selftests")
         (_report, lanes, *_), _ = run.call_args
         told = ["--fixed" in guest.machine(job, mock.Mock(), "selftests").commands[0][1]
-                for (job,) in lanes]
+                for job, *_ in lanes]
         self.assertEqual(told, [False, True, True])
-        self.assertEqual([job.impl for (job,) in lanes], ["c", "c", "rust"])
+        self.assertEqual([job.impl for job, *_ in lanes], ["c", "c", "rust"])
 
 
 class LibraryTest(unittest.TestCase):

@@ -10,6 +10,7 @@ CLEAN = """\
 [    0.500000] virtme-ng-init: mounting
 [    1.000000] gve 0000:01:00.0: GVE queue format 3
 [    1.000000] lockdep is running
+[    1.000000] kmemleak: Automatic memory scanning thread started
 qemu-system-x86_64: warning: TCG doesn't support requested feature
 WARNING: this is a program's own warning
 """
@@ -35,6 +36,8 @@ BROKEN = (
     "rust_kernel: panicked at net/core/devmem/genpool.rs:1:1:",
     "DMA-API: gve 0000:01:00.0: device driver frees DMA memory with wrong function",
     "ref_tracker: netdev@0000 has 1/2 users at",
+    "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    "kmemleak: Kernel memory leak detector disabled",
 )
 
 

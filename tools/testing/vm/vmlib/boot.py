@@ -42,6 +42,12 @@ run() {{
 	echo "${{PIPESTATUS[0]}}" > {results}/$name.status
 }}
 {commands}
+if [ -e /sys/kernel/debug/kmemleak ]; then
+	# It waits until an allocation is 5 s old.
+	sleep 6
+	echo scan > /sys/kernel/debug/kmemleak
+	cat /sys/kernel/debug/kmemleak > {results}/kmemleak.txt
+fi
 dmesg > {results}/dmesg.txt
 echo done > {results}/finished
 sync

@@ -17,9 +17,10 @@ VARIANTS = {
     "rust-gve-c": ("base", "rust", "gve-c"),
     "c-gve-rust": ("base", "c", "gve-rust"),
     "rust-debug": ("base", "rust", "debug"),
+    "rust-kasan": ("base", "rust", "kasan"),
 }
 SEEDS = {"c": ("rust",), "rust": ("c",), "rust-gve-c": ("rust", "c"),
-         "c-gve-rust": ("c", "rust"), "rust-debug": ()}
+         "c-gve-rust": ("c", "rust"), "rust-debug": (), "rust-kasan": ()}
 LLVM = "-19"
 # Objects are good for as long as these packages stay as they are.
 COMPILERS = ("rustc", "rust-src", "bindgen", "clang-19", "lld-19", "llvm-19", "pahole")

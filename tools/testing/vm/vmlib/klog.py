@@ -26,6 +26,7 @@ _BROKEN = re.compile("|".join((
     r"\bODEBUG: ",
     r"\bDMA-API: .*(?:device driver|debugging out of memory|leak|mapping error)",
     r"\brefcount_t: ",
+    r"\bkmemleak: .*(?:suspected memory leaks|detector disabled)",
     # Tests let allocations fail; the tracker then says, once, that it counts no more.
     r"\bref_tracker: (?!memory allocation failure)",
     r"\bpage_pool_release_retry\(\) stalled\b",

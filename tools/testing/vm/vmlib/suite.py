@@ -7,6 +7,8 @@ from .checks import (cargo, compile_fail, docs, guest, harness, hooks, kernelbui
 
 # Driver and net core in different languages.
 MIXED = ("rust-gve-c", "c-gve-rust")
+# What watches the use of memory.
+KASAN = "rust-kasan"
 
 
 def run(impl=None, minutes=None):
@@ -63,6 +65,17 @@ def run_gve():
         mixed = {variant: images[variant] for variant in MIXED if variant in images}
         guest.check_queue_management(record, mixed, built, selftests)
         restarts.check(record, images, built, selftests)
+    return record.finish()
+
+
+def run_kasan():
+    """Our kselftests on a kernel that watches its memory; True if nothing failed."""
+    built = stages.tree()
+    record = report.Report(target="kasan")
+    images = kernelbuild.release(record, built, (KASAN,))
+    selftests = _programs(record, built, KASAN)
+    if selftests:
+        guest.check_memory(record, images[KASAN], built, selftests)
     return record.finish()
 
 

@@ -25,6 +25,8 @@ PROFILES = {
 # Those for any kernel, in lanes; the others are for comparing kernels. Lanes run beside each
 # other, for tests wait as much as they compute; what is in a lane runs one after the other.
 LANES = (("receive", "late-split", "jumbo"), ("lifecycle",))
+# Those that tell drivers, and what net core they are under, apart.
+OF_THE_DRIVER = ("queue-mgmt", "late-split")
 # Profiles that take so long that their last tests may have to be left out, and how many seconds
 # all other guests take after them on slow processors.
 LONG = ("receive", "lifecycle")
@@ -77,9 +79,15 @@ def check_queue_management(report, images, kernel, base_selftests):
     `images` is {variant: image}; a variant's name begins with the net core's
     implementation.
     """
-    lanes = [[Job("queue-mgmt", image, variant.partition("-")[0], f" on {variant}",
-                  fixed=has_fixes(variant))]
+    lanes = [[Job(profile, image, variant.partition("-")[0], f" on {variant}",
+                  fixed=has_fixes(variant)) for profile in OF_THE_DRIVER]
              for variant, image in images.items()]
+    side_by_side(report, lanes, kernel, base_selftests)
+
+
+def check_memory(report, image, kernel, base_selftests):
+    """All kselftests on an image that is slower than others."""
+    lanes = [[Job(profile, image, "rust", " with KASAN") for profile in lane] for lane in LANES]
     side_by_side(report, lanes, kernel, base_selftests)
 
 
