@@ -43,9 +43,9 @@ run() {{
 }}
 {commands}
 if [ -e /sys/kernel/debug/kmemleak ]; then
-	# It waits until an allocation is 5 s old.
+	# It waits until an allocation is 5 s old, and then for a scan that finds it as before.
 	sleep 6
-	echo scan > /sys/kernel/debug/kmemleak
+	for _ in 1 2; do echo scan > /sys/kernel/debug/kmemleak; done
 	cat /sys/kernel/debug/kmemleak > {results}/kmemleak.txt
 fi
 dmesg > {results}/dmesg.txt
