@@ -14,10 +14,10 @@ import errno
 import os
 import socket
 
-from lib.py import (KsftSkipEx, MIB, base_fails, defer, ksft_eq, ksft_exit,
-                    ksft_ge, ksft_lt, ksft_ne, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, os_error, pattern,
-                    run_in_env, send)
+from lib.py import (KsftSkipEx, MIB, defer, ksft_eq, ksft_exit, ksft_ge,
+                    ksft_lt, ksft_ne, ksft_pr, ksft_run, ksft_true,
+                    ksft_variants, leaves_nothing, merges_packets, os_error,
+                    pattern, run_in_env, send)
 from lib.py.rawmsg import Memory, RawReceive
 from lib.py.uapi import CMSG_SPACE, ETOOSMALL
 
@@ -29,12 +29,6 @@ def _late():
         raise KsftSkipEx("the NIC splits exactly (DEVMEM_SPLIT_LATE is not "
                          "set)")
     return late
-
-
-# Decorator of cases in which packets pile up, so that GRO or the receive queue
-# merges them: the linear part of a later one lies between unreadable frags then.
-merges_packets = base_fails("fails for ever (ENODEV) on merged packets with "
-                            "linear parts (defect 11)")
 
 
 def _one_packet(cfg):

@@ -13,10 +13,10 @@ import socket
 import threading
 
 from lib.py import tcpinfo
-from lib.py import (KsftNamedVariant, KsftSkipEx, Receiver, ethtool, ksft_eq,
-                    ksft_exit, ksft_ge, ksft_ne, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, os_error, pattern,
-                    run_in_env, send, wait_for)
+from lib.py import (KsftNamedVariant, Receiver, ethtool, ksft_eq, ksft_exit,
+                    ksft_ge, ksft_ne, ksft_pr, ksft_run, ksft_true,
+                    ksft_variants, leaves_nothing, merges_packets, os_error,
+                    pattern, run_in_env, send, wait_for)
 from lib.py.faults import REMOTE, Faults
 from lib.py.uapi import CMSG_SPACE
 
@@ -248,16 +248,13 @@ CASES = [
 
 def run(cfg):
     """Run the test cases."""
-    if not cfg.is_fixed and os.environ.get("DEVMEM_SPLIT_LATE", "0") != "0":
-        raise KsftSkipEx("the base, without patches/fixes, fails for ever "
-                         "(ENODEV) on merged packets with linear parts "
-                         "(defect 11)")
     ksft_run(CASES, args=(cfg,))
 
 
 def main():
     """Set up and run."""
-    run_in_env(__file__, run)
+    splits_late = os.environ.get("DEVMEM_SPLIT_LATE", "0") != "0"
+    run_in_env(__file__, merges_packets(run) if splits_late else run)
     ksft_exit()
 
 

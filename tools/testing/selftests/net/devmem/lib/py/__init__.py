@@ -33,7 +33,7 @@ try:
         netdev_family, try_bind
     from .child import Child
     from .env import DevmemEnv, MIB, base_fails, holding, leaves_nothing, \
-        os_error, run_in_env, send
+        merges_packets, os_error, run_in_env, send
     from .leftover import KernelLog, LeftoverError, Leftovers, bound_queues, \
         dmabuf_references, dmabufs, page_pools, wait_for
     from .nic import Nic

@@ -332,6 +332,13 @@ def base_fails(how):
     return decorate
 
 
+# Decorator of what lets packets with linear parts pile up, so that GRO or the
+# receive queue merges them: the linear part of a later one lies between
+# unreadable frags then.
+merges_packets = base_fails("fails for ever (ENODEV) on merged packets with "
+                            "linear parts (defect 11)")
+
+
 def os_error(func, *args, **kwargs):
     """errno of the OSError that a call raises, or 0."""
     try:
