@@ -189,10 +189,24 @@ class SideBySide(unittest.TestCase):
         with mock.patch.object(guest, "side_by_side") as run:
             guest.check_queue_management(mock.Mock(), images, mock.Mock(), "selftests")
         (_report, lanes, *_), _ = run.call_args
-        told = ["--fixed" in guest.machine(job, mock.Mock(), "selftests").commands[0][1]
-                for job, *_ in lanes]
-        self.assertEqual(told, [False, True, True])
-        self.assertEqual([job.impl for job, *_ in lanes], ["c", "c", "rust"])
+        for profile, jobs in zip(("queue-mgmt", "late-split"), zip(*lanes, strict=True),
+                                 strict=True):
+            self.assertEqual([job.profile for job in jobs], [profile] * len(images))
+            told = ["--fixed" in guest.machine(job, mock.Mock(), "selftests").commands[0][1]
+                    for job in jobs]
+            self.assertEqual(told, [False, True, True])
+            self.assertEqual([job.impl for job in jobs], ["c", "c", "rust"])
+
+    def test_a_variant_says_which_implementation_it_is(self):
+        with mock.patch.object(guest, "side_by_side") as run, \
+                mock.patch.object(guest, "_transfer") as transfer:
+            report = mock.Mock()
+            report.left.return_value = None
+            guest.check(report, Path("image"), mock.Mock(), "selftests", "rust-kasan")
+        (_report, lanes, *_), _ = run.call_args
+        self.assertEqual({(job.impl, job.on) for lane in lanes for job in lane},
+                         {("rust", " on rust-kasan")})
+        self.assertEqual(transfer.call_args.args[2:], ("rust", "transfer on rust-kasan"))
 
 
 class LibraryTest(unittest.TestCase):

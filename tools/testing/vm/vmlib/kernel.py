@@ -30,6 +30,11 @@ EXPORTER = Path("tools/testing/devmem_exporter")
 DRIVER = Path("drivers/net/ethernet/google/gve")
 
 
+def implementation(variant):
+    """The net core's in a variant, with which its name begins."""
+    return variant.partition("-")[0]
+
+
 def has_fixes(variant):
     """Whether a variant has patches/fixes: C is compared with as the base has it."""
     return variant != "c"

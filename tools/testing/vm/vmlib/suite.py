@@ -72,10 +72,7 @@ def run_kasan():
     """Our kselftests on a kernel that watches its memory; True if nothing failed."""
     built = stages.tree()
     record = report.Report(target="kasan")
-    images = kernelbuild.release(record, built, (KASAN,))
-    selftests = _programs(record, built, KASAN)
-    if selftests:
-        guest.check_memory(record, images[KASAN], built, selftests)
+    _kselftests(record, built, KASAN)
     return record.finish()
 
 
@@ -84,11 +81,11 @@ def _peer(record, built, images, selftests):
         peer.check(record, images, built, selftests)
 
 
-def _kselftests(record, built, impl):
-    images = kernelbuild.release(record, built, (impl,))
+def _kselftests(record, built, variant):
+    images = kernelbuild.release(record, built, (variant,))
     if images:
-        selftests = _programs(record, built, impl)
-        guest.check(record, images[impl], built, selftests, impl)
+        selftests = _programs(record, built, variant)
+        guest.check(record, images[variant], built, selftests, variant)
 
 
 def _programs(record, built, variant=kernelbuild.VARIANT):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import boot, klog, model, paths, tap, transfer, ui
 from ..errors import HarnessError
-from ..kernel import has_fixes
+from ..kernel import has_fixes, implementation
 
 PROGRAM = paths.VM / "guest/test.py"
 SMALL = transfer.Knobs(bytes=16 << 20)
@@ -54,21 +54,21 @@ class Job:
         return f"kselftests {self.profile}{self.on}"
 
 
-def check(report, image, kernel, base_selftests, impl=None):
+def check(report, image, kernel, base_selftests, variant=None):
     """One boot a profile of kselftests, KUnit in the first, then the transfer.
 
-    With `impl` the image is a release build of that implementation, which the
-    stages then name, and has no KUnit.
+    With `variant` the image is a build of that, which the stages then name, and
+    has no KUnit.
     """
-    on = f" on {impl}" if impl else ""
-    wanted = impl or "rust"
+    on = f" on {variant}" if variant else ""
+    wanted = implementation(variant) if variant else "rust"
     left = report.left()
     long = None if left is None else max(round(left) - AFTER, 0)
     lanes = [[Job(profile, image, wanted, on,
                   seconds=long if profile in LONG else None)
               for profile in lane] for lane in LANES]
     jobs = side_by_side(report, lanes, kernel, base_selftests)
-    if not impl:
+    if not variant:
         _kunit(report, jobs[0].outcome)
     _transfer(report, image, wanted, f"transfer{on}")
 
@@ -76,18 +76,11 @@ def check(report, image, kernel, base_selftests, impl=None):
 def check_queue_management(report, images, kernel, base_selftests):
     """The tests of the driver's queue management, where net core and driver differ.
 
-    `images` is {variant: image}; a variant's name begins with the net core's
-    implementation.
+    `images` is {variant: image}.
     """
-    lanes = [[Job(profile, image, variant.partition("-")[0], f" on {variant}",
+    lanes = [[Job(profile, image, implementation(variant), f" on {variant}",
                   fixed=has_fixes(variant)) for profile in OF_THE_DRIVER]
              for variant, image in images.items()]
-    side_by_side(report, lanes, kernel, base_selftests)
-
-
-def check_memory(report, image, kernel, base_selftests):
-    """All kselftests on an image that is slower than others."""
-    lanes = [[Job(profile, image, "rust", " with KASAN") for profile in lane] for lane in LANES]
     side_by_side(report, lanes, kernel, base_selftests)
 
 
