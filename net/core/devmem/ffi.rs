@@ -10,10 +10,7 @@ use crate::{
     recv, release,
     sockets::{Holder, SocketTokens},
 };
-use core::{
-    mem::{forget, MaybeUninit},
-    ptr,
-};
+use core::{mem::MaybeUninit, ptr};
 use kernel::{
     bindings,
     deferred::Deferred,
@@ -296,7 +293,7 @@ unsafe extern "C" fn net_devmem_get_net_iov(niov: *mut bindings::net_iov) {
     // SAFETY: The niov is valid, and the caller's reference keeps it out of its pool.
     if let Some(niov) = unsafe { Niov::from_raw(niov) } {
         // SAFETY: As above. `net_devmem_put_net_iov` gives the reference back.
-        forget(unsafe { niov.hold() });
+        unsafe { niov.hold() }.into_raw();
     }
 }
 
@@ -306,9 +303,9 @@ unsafe extern "C" fn net_devmem_get_net_iov(niov: *mut bindings::net_iov) {
 #[export]
 unsafe extern "C" fn net_devmem_put_net_iov(niov: *mut bindings::net_iov) {
     // SAFETY: The niov is valid as long as the caller's reference.
-    if unsafe { Niov::from_raw(niov) }.is_some() {
-        // SAFETY: The foreign form of a reference is the niov's address, and it is the caller's.
-        drop(unsafe { NiovRef::from_foreign(niov.cast()) });
+    if let Some(niov) = unsafe { Niov::from_raw(niov) } {
+        // SAFETY: As above, and the reference is the caller's to give.
+        drop(unsafe { NiovRef::from_raw(niov) });
     }
 }
 

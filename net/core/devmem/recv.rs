@@ -40,7 +40,7 @@ pub(crate) fn recv(
 ) -> Result<usize> {
     let mut receiver = Receiver {
         holder,
-        reserved: None,
+        reserved: holder.tokens.reservation(),
         tally: Tally::default(),
         msg,
         skip: offset,
@@ -57,7 +57,7 @@ pub(crate) fn recv(
 /// How far one call has come.
 struct Receiver<'a, 'msg> {
     holder: &'a Holder,
-    reserved: Option<Reservation<'a, NiovRef>>,
+    reserved: Reservation<'a, NiovRef>,
     tally: Tally<'a>,
     msg: &'a mut RecvMsg<'msg>,
     /// Bytes still to pass over before the first that is wanted.
@@ -184,15 +184,14 @@ impl<'a> Receiver<'a, '_> {
         if !self.msg.has_cmsg_room(size_of::<DmabufCmsg>()) {
             return Err(ETOOSMALL);
         }
-        let reserved = match &mut self.reserved {
-            Some(reserved) if !reserved.is_empty() => reserved,
-            reserved => reserved.insert(self.holder.tokens.reserve(frags_left)?),
-        };
+        if self.reserved.is_empty() {
+            self.reserved.refill(frags_left)?;
+        }
 
         let (area, inode) = (frag.area(), self.holder.inode);
         let (offset, id) = (frag.dmabuf_offset() + start as u64, area.dmabuf_id());
         let msg = &mut *self.msg;
-        reserved.issue(frag.hold(), |token| {
+        self.reserved.issue(frag.hold(), |token| {
             trace_token_issue(inode, token, id, offset, len as u32);
             msg.put_cmsg(
                 bindings::SOL_SOCKET,

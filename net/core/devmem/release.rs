@@ -11,27 +11,18 @@ use crate::{
 pub(crate) const MAX_RANGES: usize = 128;
 
 /// Most tokens in one call, known or not: a bound on how long it can take.
-const MAX_TOKENS: u32 = 1024;
+const MAX_TOKENS: usize = 1024;
 
 /// Releases the tokens in `ranges`, up to a limit. Returns how many of them were held.
 pub(crate) fn release(holder: &Holder, ranges: &[TokenRange]) -> u32 {
-    let mut releaser = holder.tokens.releaser();
-    let mut budget = MAX_TOKENS;
+    let tokens = ranges
+        .iter()
+        .flat_map(|range| (0..range.count()).map(|i| range.start().wrapping_add(i)));
     let mut released = 0;
 
-    for range in ranges {
-        let count = range.count().min(budget);
-        budget -= count;
-        for i in 0..count {
-            let token = range.start().wrapping_add(i);
-            if releaser.release(token) {
-                trace_token_release(holder.inode, token);
-                released += 1;
-            }
-        }
-        if budget == 0 {
-            break;
-        }
-    }
+    holder.tokens.release(tokens.take(MAX_TOKENS), |token| {
+        trace_token_release(holder.inode, token);
+        released += 1;
+    });
     released
 }

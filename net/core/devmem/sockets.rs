@@ -7,7 +7,7 @@ use kernel::{
     fmt,
     net::netmem::{DmabufArea, NiovRef},
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{RBTree, RBTreeNodeReservation},
     sync::{lazy::Lazy, new_mutex, Arc, Mutex},
 };
 
@@ -22,8 +22,11 @@ pub(crate) struct Holder {
 
 /// All sockets that hold tokens or once did, by the address of their [`Holder`].
 ///
-/// The lock is taken in process context with no lock but that of a socket outside.
-static HOLDERS: Lazy<Mutex<RBTree<usize, Arc<Holder>>>> = Lazy::new();
+/// The lock is taken in process context with no lock but that of a socket outside, and held for
+/// one step.
+type Holders = Mutex<RBTree<usize, Arc<Holder>>>;
+
+static HOLDERS: Lazy<Holders> = Lazy::new();
 
 /// A socket's share in its [`Holder`], which ends with the socket. Drop it in process context.
 pub(crate) struct SocketTokens(Arc<Holder>);
@@ -37,17 +40,17 @@ impl SocketTokens {
     pub(crate) fn new(inode: u64) -> Result<Self> {
         let holders = HOLDERS.get_or_init(new_mutex!(RBTree::new()))?;
         let holder = Arc::pin_init(
-            try_pin_init!(Holder {
+            pin_init!(Holder {
                 inode,
                 tokens <- TokenTable::new(),
-            }? Error),
+            }),
             GFP_KERNEL,
         )?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let this = Self(holder);
+        let node = node.into_node(this.key(), this.0.clone());
 
-        holders
-            .lock()
-            .try_create_and_insert(this.key(), this.0.clone(), GFP_KERNEL)?;
+        holders.lock().insert(node);
         Ok(this)
     }
 
@@ -62,29 +65,42 @@ impl SocketTokens {
 
 impl Drop for SocketTokens {
     fn drop(&mut self) {
-        // The last reference goes with `self`, and the tokens with it, outside of the lock.
         let removed = HOLDERS
             .get()
             .and_then(|holders| holders.lock().remove(&self.key()));
 
         drop(removed);
+        // Somebody who looks at the table may have it for a while yet.
+        self.0.tokens.release_all();
     }
+}
+
+/// The first holder whose key is at least `key`, and its key.
+fn holder_from(holders: &Holders, key: usize) -> Option<(usize, Arc<Holder>)> {
+    let holders = holders.lock();
+    let cursor = holders.cursor_lower_bound(&key)?;
+    let (&key, holder) = cursor.current();
+
+    Some((key, holder.clone()))
 }
 
 /// Writes a line for each socket that holds tokens for memory of `area`: inode, tokens, age of the
 /// oldest in seconds.
 ///
-/// Process context; a socket that ends meanwhile waits.
+/// Process context; keeps nobody waiting. Sockets that come and go meanwhile may be left out.
 pub(crate) fn list(area: &DmabufArea, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(holders) = HOLDERS.get() else {
         return Ok(());
     };
+    let mut next = Some(0);
 
-    for holder in holders.lock().values() {
-        let Survey { tokens, oldest } = holder.tokens.survey(|addr| area.has_address(addr));
+    while let Some((key, holder)) = next.and_then(|from| holder_from(holders, from)) {
+        let is_ours = |niov: &NiovRef| area.index_of(niov).is_some();
+        let Survey { tokens, oldest } = holder.tokens.survey(is_ours);
         if tokens != 0 {
             writeln!(f, "{} {} {}", holder.inode, tokens, oldest)?;
         }
+        next = key.checked_add(1);
     }
     Ok(())
 }

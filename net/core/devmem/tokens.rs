@@ -2,251 +2,151 @@
 
 //! The tokens of a socket: what user space holds of device memory.
 //!
-//! A token is an index (plus one) into a table of slots, each of which owns one reference. Receive
-//! fills slots, `SO_DEVMEM_DONTNEED` empties them. Both touch a slot with one atomic operation and
-//! take the lock once per batch of indices, not per token:
+//! A token is a number (plus one) under which a [`TokenTable`] holds a reference. Receive issues
+//! the lowest free numbers, as the implementation in C does: a program may count on that the tokens
+//! of what it holds nothing before of ascend from 1. `SO_DEVMEM_DONTNEED` frees numbers. Both take
+//! the table's lock once per packet or batch, not per token:
 //!
-//! - an index that was reserved belongs to the caller of [`TokenTable::reserve`] alone; its slot is
-//!   empty, so a release of the token that it will be counts nothing;
-//! - whoever takes the value out of a slot owns the index and gives it back.
-//!
-//! The table grows in steps that don't move what is there, up to [`MAX_TOKENS`]; a step is
-//! allocated outside of the lock. Indices that were given back are used again first, the latest
-//! first.
+//! - receive [reserves](Reservation) numbers, tells user space of them, and then puts the
+//!   references under all of them. A reserved number is nobody else's; until its reference is in
+//!   the table, which is before `recvmsg` returns, a release of it counts nothing;
+//! - release takes references out by the batch, and drops them without the lock.
+
+mod tree;
 
 use crate::ffi::seconds;
+use core::mem;
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT,
     deferred::cond_resched,
+    net::skbuff::MAX_SKB_FRAGS,
     prelude::*,
-    sync::{
-        atomic::{ordering::Relaxed, Atomic},
-        lock::spinlock_bh::{new_spinlock_bh, SpinLockBh},
-        slot::Slot,
-        SetOnce,
-    },
-    types::ForeignOwnable,
+    sync::{new_spinlock, SpinLock},
 };
-
-/// Entries of the first segment. Each of the next ones is twice as large.
-const FIRST: u32 = 256;
-/// Segments that double. The last of them, and all after it, have `LARGEST` entries.
-const DOUBLING: u32 = 9;
-const LARGEST: u32 = FIRST << (DOUBLING - 1);
-/// Entries in all segments that double.
-const DOUBLED: u32 = FIRST * ((1 << DOUBLING) - 1);
-const SEGMENTS: usize = 73;
+use tree::{Supplies, Tree};
 
 /// Most tokens that a socket can hold: a bound on what one can make the kernel allocate.
 ///
 /// Far above what a dma-buf has niovs for; only many small reads of the same niovs, or `MSG_PEEK`,
 /// get there.
 #[cfg_attr(not(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST), allow(dead_code))]
-pub(crate) const MAX_TOKENS: u32 = DOUBLED + (SEGMENTS as u32 - DOUBLING) * LARGEST;
+pub(crate) const MAX_TOKENS: u32 = tree::NUMBERS;
 
-/// Segment and offset of an index.
-#[inline]
-fn locate(index: u32) -> (usize, usize) {
-    if index < DOUBLED {
-        let biased = index + FIRST;
-        let segment = (biased / FIRST).ilog2();
-        (segment as usize, (biased - (FIRST << segment)) as usize)
-    } else {
-        let rest = index - DOUBLED;
-        (
-            (DOUBLING + rest / LARGEST) as usize,
-            (rest % LARGEST) as usize,
-        )
-    }
-}
+/// How many tokens are released under one lock.
+const BATCH: usize = 16;
+/// How many numbers are looked up under one lock, held or not.
+const LOOKS: u32 = 128;
 
-fn segment_len(segment: usize) -> u32 {
-    if segment < DOUBLING as usize {
-        FIRST << segment
-    } else {
-        LARGEST
-    }
-}
-
-struct Entry<T: ForeignOwnable> {
-    held: Slot<T>,
-    /// While the index is free: the next free index plus one, or zero. Under the lock.
-    ///
-    /// While it is held: when the token was issued, in seconds since boot.
-    next_or_since: Atomic<u32>,
-}
-
-/// The free indices: a list through the entries, and those that were never used.
-struct FreeList {
-    /// First of the list plus one, or zero.
-    head: u32,
-    /// All from here on were never used.
-    fresh: u32,
-    /// How many entries there are.
-    capacity: u32,
-    /// Number of segments.
-    segments: usize,
-    /// Indices that are reserved or held.
-    used: u32,
-}
-
-/// Slots for the references that user space holds.
+/// The references that user space holds.
 #[pin_data(PinnedDrop)]
-pub(crate) struct TokenTable<T: ForeignOwnable + Send> {
-    segments: [SetOnce<KVVec<Entry<T>>>; SEGMENTS],
+pub(crate) struct TokenTable<T: Send> {
+    /// Process context only.
     #[pin]
-    free: SpinLockBh<FreeList>,
+    tree: SpinLock<Tree<T>>,
 }
 
-impl<T: ForeignOwnable + Send> TokenTable<T> {
+impl<T: Send> TokenTable<T> {
     /// An empty table, which has allocated nothing yet.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            segments: [const { SetOnce::new() }; SEGMENTS],
-            free <- new_spinlock_bh!(FreeList {
-                head: 0,
-                fresh: 0,
-                capacity: 0,
-                segments: 0,
-                used: 0,
-            }),
-        }? Error)
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            tree <- new_spinlock!(Tree::new()),
+        })
     }
 
+    /// A reservation of no number.
     #[inline]
-    fn entry(&self, index: u32) -> Option<&Entry<T>> {
-        let (segment, offset) = locate(index);
-        self.segments.get(segment)?.as_ref()?.get(offset)
-    }
-
-    fn take_index(&self, free: &mut FreeList) -> Option<u32> {
-        let index = match free.head.checked_sub(1) {
-            Some(index) => {
-                free.head = self.entry(index)?.next_or_since.load(Relaxed);
-                index
-            }
-            None if free.fresh < free.capacity => {
-                let index = free.fresh;
-                free.fresh += 1;
-                index
-            }
-            None => return None,
-        };
-        free.used += 1;
-        Some(index)
-    }
-
-    /// Gives indices back, so that the first of them is used next.
-    fn give_back(&self, indices: &[u32]) {
-        if indices.is_empty() {
-            return;
-        }
-        let mut free = self.free.lock();
-        for &index in indices.iter().rev() {
-            if let Some(entry) = self.entry(index) {
-                entry.next_or_since.store(free.head, Relaxed);
-                free.head = index + 1;
-                free.used -= 1;
-            }
-        }
-    }
-
-    /// Adds a segment, unless another thread did since there were `segments`. May sleep.
-    fn grow(&self, segments: usize) -> Result {
-        let slot = self.segments.get(segments).ok_or(EBUSY)?;
-        let len = segment_len(segments);
-
-        if slot.as_ref().is_none() {
-            let mut new = KVVec::with_capacity(len as usize, GFP_KERNEL_ACCOUNT)?;
-            for _ in 0..len {
-                let entry = Entry {
-                    held: Slot::new(),
-                    next_or_since: Atomic::new(0),
-                };
-                new.push(entry, GFP_KERNEL)?;
-            }
-            if !slot.populate(new) {
-                return Ok(());
-            }
-        }
-        let mut free = self.free.lock();
-        if free.segments == segments {
-            free.segments += 1;
-            free.capacity += len;
-        }
-        Ok(())
-    }
-
-    /// Reserves between one and `want` indices ([`BATCH`] at most). May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`; `EBUSY` if the socket holds [`MAX_TOKENS`].
-    pub(crate) fn reserve(&self, want: usize) -> Result<Reservation<'_, T>> {
-        let mut reserved = Reservation {
+    pub(crate) fn reservation(&self) -> Reservation<'_, T> {
+        Reservation {
             table: self,
-            indices: [0; BATCH],
-            next: 0,
-            end: 0,
-            now: seconds(),
-        };
+            pending: Pending {
+                numbers: [0; MAX_SKB_FRAGS],
+                values: [const { None }; MAX_SKB_FRAGS],
+                issued: 0,
+                reserved: 0,
+            },
+        }
+    }
 
+    /// Releases tokens, those of them that are held. Calls `released` with each of these.
+    ///
+    /// Process context. A token that comes up twice is released once.
+    pub(crate) fn release(
+        &self,
+        mut tokens: impl Iterator<Item = u32>,
+        mut released: impl FnMut(u32),
+    ) {
         loop {
-            let mut free = self.free.lock();
-            for place in reserved.indices.iter_mut().take(want.max(1)) {
-                let Some(index) = self.take_index(&mut free) else {
+            let mut batch = [const { None }; BATCH];
+            let mut places = batch.iter_mut();
+            let mut place = places.next();
+            let mut looks = 0;
+
+            let mut tree = self.tree.lock();
+            while let Some(free) = place {
+                let Some(token) = tokens.next() else {
                     break;
                 };
-                *place = index;
-                reserved.end += 1;
+                let value = token.checked_sub(1).and_then(|number| tree.take(number));
+                place = match value {
+                    Some(value) => {
+                        *free = Some((token, value));
+                        places.next()
+                    }
+                    None => Some(free),
+                };
+                looks += 1;
+                if looks == LOOKS {
+                    break;
+                }
             }
-            if reserved.end > 0 {
-                return Ok(reserved);
+            drop(tree);
+
+            if looks == 0 {
+                return;
             }
-            let segments = free.segments;
-            drop(free);
-            self.grow(segments)?;
+            for (token, value) in batch.into_iter().map_while(|entry| entry) {
+                drop(value);
+                released(token);
+            }
         }
     }
 
-    /// Starts to release tokens.
-    pub(crate) fn releaser(&self) -> Releaser<'_, T> {
-        Releaser {
-            table: self,
-            indices: [0; BATCH],
-            len: 0,
+    /// Releases all that is held. Process context: there may be millions.
+    pub(crate) fn release_all(&self) {
+        let tree = mem::replace(&mut *self.tree.lock(), Tree::new());
+
+        for leaf in tree.into_leaves() {
+            drop(leaf);
+            cond_resched();
         }
     }
 
-    /// Counts the tokens whose values have an address ([`Slot::addr`]) for which `wanted` holds.
+    /// Counts the tokens for whose values `wanted` holds.
     ///
-    /// Process context; takes a while if there are millions, and no lock.
-    pub(crate) fn survey(&self, wanted: impl Fn(usize) -> bool) -> Survey {
+    /// Process context; takes a while if there are millions, and keeps nobody waiting meanwhile.
+    pub(crate) fn survey(&self, wanted: impl Fn(&T) -> bool) -> Survey {
         let now = seconds();
         let mut survey = Survey::default();
+        let mut next = 0;
 
-        for segment in self.segments.iter().map_while(SetOnce::as_ref) {
-            for entries in segment.chunks(1024) {
-                for entry in entries {
-                    let addr = entry.held.addr();
-                    if addr != 0 && wanted(addr) {
-                        // A token that was released meanwhile has an index here. It is off the
-                        // count by one, and must not be off the scale in its age.
-                        let since = entry.next_or_since.load(Relaxed).min(now);
-                        survey.tokens += 1;
-                        survey.oldest = survey.oldest.max(now - since);
-                    }
-                }
-                cond_resched();
+        loop {
+            let tree = self.tree.lock();
+            let Some((at, leaf)) = tree.leaf_from(next) else {
+                return survey;
+            };
+            for (_, since) in leaf.held().filter(|(value, _)| wanted(value)) {
+                survey.tokens += 1;
+                survey.oldest = survey.oldest.max(now.saturating_sub(since));
             }
+            next = at + 1;
+            drop(tree);
+            cond_resched();
         }
-        survey
     }
 
     /// How many tokens are held, those that a receive has reserved included.
     #[cfg_attr(not(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST), allow(dead_code))]
     pub(crate) fn used(&self) -> u32 {
-        self.free.lock().used
+        self.tree.lock().used()
     }
 }
 
@@ -260,116 +160,116 @@ pub(crate) struct Survey {
 }
 
 #[pinned_drop]
-impl<T: ForeignOwnable + Send> PinnedDrop for TokenTable<T> {
-    /// Releases what is still held. Process context: there may be millions.
+impl<T: Send> PinnedDrop for TokenTable<T> {
     fn drop(self: Pin<&mut Self>) {
-        for segment in self.segments.iter().map_while(SetOnce::as_ref) {
-            for entries in segment.chunks(1024) {
-                for entry in entries {
-                    drop(entry.held.take());
-                }
-                cond_resched();
-            }
-        }
+        self.release_all();
     }
 }
 
-/// How many indices are reserved or given back under one lock.
-pub(crate) const BATCH: usize = 32;
-
-/// Indices whose tokens nobody knows yet. What is not issued goes back when dropped.
-pub(crate) struct Reservation<'a, T: ForeignOwnable + Send> {
+/// Numbers that a receive has to itself, and the references that are to be held under the first of
+/// them. Those are in the table, and the rest of the numbers free, when this is dropped.
+///
+/// Has space for what a packet of most frags needs; not to be moved about.
+pub(crate) struct Reservation<'a, T: Send> {
     table: &'a TokenTable<T>,
-    indices: [u32; BATCH],
-    next: usize,
-    end: usize,
-    /// When the tokens are issued, in seconds since boot.
-    now: u32,
+    pending: Pending<T>,
 }
 
-impl<T: ForeignOwnable + Send> Reservation<'_, T> {
-    /// Whether all indices were issued.
+struct Pending<T> {
+    numbers: [u32; MAX_SKB_FRAGS],
+    values: [Option<T>; MAX_SKB_FRAGS],
+    /// How many user space was told of.
+    issued: usize,
+    reserved: usize,
+}
+
+impl<T> Pending<T> {
+    /// Puts what was issued into the tree, and gives the rest back.
+    #[inline]
+    fn settle(&mut self, tree: &mut Tree<T>) {
+        if self.reserved == 0 {
+            return;
+        }
+        let now = seconds();
+        for (number, value) in self
+            .numbers
+            .iter()
+            .zip(&mut self.values)
+            .take(self.reserved)
+        {
+            match value.take() {
+                Some(value) => tree.put(*number, value, now),
+                None => tree.free(*number),
+            }
+        }
+        (self.issued, self.reserved) = (0, 0);
+    }
+}
+
+impl<T: Send> Reservation<'_, T> {
+    /// Whether all numbers were issued.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.next == self.end
+        self.pending.issued == self.pending.reserved
+    }
+
+    /// Reserves between one and `want` numbers more, once all are issued. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EBUSY` if the socket holds [`MAX_TOKENS`].
+    pub(crate) fn refill(&mut self, want: usize) -> Result {
+        let pending = &mut self.pending;
+        let mut supplies = Supplies::new();
+
+        loop {
+            let mut tree = self.table.tree.lock();
+            pending.settle(&mut tree);
+            let want = want.clamp(1, MAX_SKB_FRAGS);
+            let places = pending.numbers.get_mut(..want).unwrap_or_default();
+            let lack = match tree.reserve(places, &mut supplies) {
+                Ok(reserved) => {
+                    pending.reserved = reserved;
+                    return Ok(());
+                }
+                Err(lack) => lack,
+            };
+            drop(tree);
+            supplies.get(lack)?;
+        }
     }
 
     /// Makes a token for `value` and tells user space of it with `tell`.
     ///
-    /// The token is valid from before `tell`, so that it can be released at once. If `tell` fails
-    /// there is no token, and the value is dropped.
+    /// If `tell` fails there is no token, and the value is dropped.
     ///
     /// # Errors
     ///
     /// What `tell` says; `EBUSY` if nothing is reserved.
     #[inline]
     pub(crate) fn issue(&mut self, value: T, tell: impl FnOnce(u32) -> Result) -> Result {
-        let index = match self.indices.get(self.next) {
-            Some(&index) if !self.is_empty() => index,
-            _ => return Err(EBUSY),
+        let pending = &mut self.pending;
+        let at = pending.issued;
+        let (Some(&number), Some(place)) = (pending.numbers.get(at), pending.values.get_mut(at))
+        else {
+            return Err(EBUSY);
         };
-        let entry = self.table.entry(index).ok_or(EBUSY)?;
-        // Reserved: nobody else reads this as an index, and the slot is empty.
-        entry.next_or_since.store(self.now, Relaxed);
-        entry.held.put(value).map_err(|_| EBUSY)?;
-
-        let told = tell(index + 1);
-        // A token that user space was not told of can only have been released by a guess, and then
-        // the index went back with it.
-        if told.is_ok() || entry.held.take().is_none() {
-            self.next += 1;
+        if at == pending.reserved {
+            return Err(EBUSY);
         }
-        told
+        tell(number + 1)?;
+        *place = Some(value);
+        pending.issued += 1;
+        Ok(())
     }
 }
 
-impl<T: ForeignOwnable + Send> Drop for Reservation<'_, T> {
-    fn drop(&mut self) {
-        if let Some(rest) = self.indices.get(self.next..self.end) {
-            self.table.give_back(rest);
-        }
-    }
-}
-
-/// Releases tokens, and gives their indices back in batches.
-pub(crate) struct Releaser<'a, T: ForeignOwnable + Send> {
-    table: &'a TokenTable<T>,
-    indices: [u32; BATCH],
-    len: usize,
-}
-
-impl<T: ForeignOwnable + Send> Releaser<'_, T> {
-    /// Releases a token. False if it is not held.
+impl<T: Send> Drop for Reservation<'_, T> {
     #[inline]
-    pub(crate) fn release(&mut self, token: u32) -> bool {
-        let Some(index) = token.checked_sub(1) else {
-            return false;
-        };
-        let Some(value) = self.table.entry(index).and_then(|entry| entry.held.take()) else {
-            return false;
-        };
-        drop(value);
-
-        if let Some(place) = self.indices.get_mut(self.len) {
-            *place = index;
-            self.len += 1;
-        }
-        if self.len == BATCH {
-            self.flush();
-        }
-        true
-    }
-
-    fn flush(&mut self) {
-        if let Some(indices) = self.indices.get(..self.len) {
-            self.table.give_back(indices);
-        }
-        self.len = 0;
-    }
-}
-
-impl<T: ForeignOwnable + Send> Drop for Releaser<'_, T> {
     fn drop(&mut self) {
-        self.flush();
+        if self.pending.reserved != 0 {
+            self.pending.settle(&mut self.table.tree.lock());
+        }
     }
 }
 
@@ -382,7 +282,7 @@ mod tests {
     type Table = Pin<KBox<TokenTable<Arc<u32>>>>;
 
     fn table() -> Table {
-        KBox::try_pin_init(TokenTable::new(), GFP_KERNEL).unwrap()
+        KBox::pin_init(TokenTable::new(), GFP_KERNEL).unwrap()
     }
 
     fn value() -> Arc<u32> {
@@ -395,106 +295,121 @@ mod tests {
 
     fn issue(table: &Table, value: &Arc<u32>, count: usize) -> KVVec<u32> {
         let mut tokens = KVVec::new();
+        let mut reserved = table.reservation();
         while tokens.len() < count {
-            let mut reserved = table.reserve(count - tokens.len()).unwrap();
-            while !reserved.is_empty() {
-                reserved
-                    .issue(value.clone(), |token| Ok(tokens.push(token, GFP_KERNEL)?))
-                    .unwrap();
+            if reserved.is_empty() {
+                reserved.refill(count - tokens.len()).unwrap();
             }
+            reserved
+                .issue(value.clone(), |token| Ok(tokens.push(token, GFP_KERNEL)?))
+                .unwrap();
         }
         tokens
     }
 
-    fn release(table: &Table, tokens: &[u32]) -> usize {
-        let mut releaser = table.releaser();
-        tokens
-            .iter()
-            .filter(|&&token| releaser.release(token))
-            .count()
+    fn release(table: &Table, tokens: impl IntoIterator<Item = u32>) -> usize {
+        let mut released = 0;
+        table.release(tokens.into_iter(), |_| released += 1);
+        released
+    }
+
+    fn are(tokens: &[u32], wanted: impl Iterator<Item = u32>) -> bool {
+        tokens.iter().copied().eq(wanted)
+    }
+
+    fn leaves(table: &Table) -> u32 {
+        table.tree.lock().leaves()
     }
 
     #[test]
-    fn locate_is_dense() {
-        let (mut segment, mut offset) = (0, 0);
-        for index in 0..DOUBLED + 3 * LARGEST {
-            assert_eq!(locate(index), (segment, offset));
-            offset += 1;
-            if offset == segment_len(segment) as usize {
-                (segment, offset) = (segment + 1, 0);
-            }
-        }
-        assert_eq!(locate(MAX_TOKENS - 1).0, SEGMENTS - 1);
-        assert_eq!(locate(MAX_TOKENS).0, SEGMENTS);
-    }
-
-    #[test]
-    fn tokens_start_at_one_and_go_up() {
+    fn a_token_is_released_once() {
         let (table, value) = (table(), value());
-        let tokens = issue(&table, &value, 600);
-        assert!(tokens
-            .iter()
-            .enumerate()
-            .all(|(i, &token)| token as usize == i + 1));
-        assert_eq!(table.used(), 600);
-        drop(table);
+        let tokens = issue(&table, &value, 1000);
+        assert_eq!(table.used(), 1000);
+        assert_eq!(release(&table, tokens.iter().copied()), 1000);
+        assert_eq!(release(&table, tokens.iter().copied()), 0);
+        assert_eq!(release(&table, [3, 3]), 0);
+        assert_eq!(table.used(), 0);
         assert!(is_last(value));
     }
 
     #[test]
-    fn a_release_counts_once() {
+    fn the_table_releases_what_it_holds() {
         let (table, value) = (table(), value());
-        let tokens = issue(&table, &value, 3);
-        assert_eq!(release(&table, &tokens), 3);
-        assert_eq!(release(&table, &tokens), 0);
-        assert_eq!(table.used(), 0);
+        let _tokens = issue(&table, &value, 10_000);
+        drop(table);
         assert!(is_last(value));
     }
 
     #[test]
     fn unknown_tokens_count_nothing() {
         let (table, value) = (table(), value());
-        assert_eq!(release(&table, &[0, 1, u32::MAX]), 0);
+        assert_eq!(release(&table, [0, 1, u32::MAX]), 0);
         let tokens = issue(&table, &value, 1);
-        assert_eq!(
-            release(&table, &[0, 2, 300, MAX_TOKENS, MAX_TOKENS + 1, u32::MAX]),
-            0
-        );
-        assert_eq!(release(&table, &tokens), 1);
+        let unknown = [0, 2, 65, 4097, MAX_TOKENS, MAX_TOKENS + 1, u32::MAX];
+        assert_eq!(release(&table, unknown), 0);
+        assert_eq!(release(&table, 2..100_000), 0);
+        assert_eq!(release(&table, tokens.iter().copied()), 1);
     }
 
     #[test]
     fn a_survey_sees_what_is_held_and_wanted() {
         let (table, one, two) = (table(), value(), value());
-        let addr = |value: &Arc<u32>| value.clone().into_foreign() as usize;
-        let (mut mine, other) = (issue(&table, &one, 500), issue(&table, &two, 300));
-        let place = addr(&one);
-        assert_eq!(table.survey(|addr| addr == place).tokens, 500);
-        assert_eq!(table.survey(|_| true).tokens, 800);
-        mine.truncate(200);
-        assert_eq!(release(&table, &mine), 200);
-        assert_eq!(table.survey(|addr| addr == place).tokens, 300);
-        assert_eq!(release(&table, &other), 300);
+        let mine = issue(&table, &one, 5000);
+        let other = issue(&table, &two, 300);
+        let is_one = |value: &Arc<u32>| Arc::ptr_eq(value, &one);
+        assert_eq!(table.survey(is_one).tokens, 5000);
+        assert_eq!(table.survey(|_| true).tokens, 5300);
+        assert_eq!(release(&table, mine.iter().copied().skip(3000)), 2000);
+        assert_eq!(table.survey(is_one).tokens, 3000);
+        assert_eq!(release(&table, other.iter().copied()), 300);
         let survey = table.survey(|_| true);
-        assert_eq!(survey.tokens, 300);
+        assert_eq!(survey.tokens, 3000);
         // The test does not take as long as the machine is up.
         assert!(survey.oldest < 60);
     }
 
     #[test]
-    fn indices_are_used_again_in_order() {
+    fn the_lowest_free_token_comes_first() {
         let (table, value) = (table(), value());
-        let tokens = issue(&table, &value, 100);
-        assert_eq!(release(&table, &tokens[10..20]), 10);
-        let again = issue(&table, &value, 10);
-        assert_eq!(&*again, &tokens[10..20]);
-        assert_eq!(table.used(), 100);
+        assert!(are(&issue(&table, &value, 5000), 1..5001));
+        // Holes on both sides of what a word, a batch, a leaf and a branch end with.
+        let holes = || {
+            let ends = [1, 16, 17, 32, 33, 64, 65, 128, 129, 4096, 4097, 4999];
+            ends.into_iter()
+        };
+        assert_eq!(release(&table, holes().rev()), 12);
+        assert!(are(&issue(&table, &value, 12), holes()));
+        assert!(are(&issue(&table, &value, 2), 5001..5003));
+        // A range of more than a batch, and of whole leaves.
+        assert_eq!(release(&table, 100..1100), 1000);
+        assert_eq!(release(&table, [7]), 1);
+        assert!(are(&issue(&table, &value, 1), 7..8));
+        assert!(are(&issue(&table, &value, 1000), 100..1100));
+        assert_eq!(release(&table, 1..6000), 5002);
+        assert!(are(&issue(&table, &value, 100), 1..101));
+    }
+
+    #[test]
+    fn memory_goes_with_what_is_held() {
+        let (table, value) = (table(), value());
+        assert_eq!(leaves(&table), 0);
+        let tokens = issue(&table, &value, 100_000);
+        assert_eq!(leaves(&table), 100_000_u32.div_ceil(64));
+        assert_eq!(release(&table, tokens.iter().copied().skip(64)), 99_936);
+        // One in use, and one that waits for the next.
+        assert_eq!(leaves(&table), 2);
+        assert!(are(&issue(&table, &value, 64), 65..129));
+        assert_eq!(leaves(&table), 2);
+        assert_eq!(release(&table, 1..129), 128);
+        assert_eq!(leaves(&table), 1);
     }
 
     #[test]
     fn a_token_that_was_not_told_does_not_exist() {
         let (table, value) = (table(), value());
-        let mut reserved = table.reserve(4).unwrap();
+        let mut reserved = table.reservation();
+        reserved.refill(4).unwrap();
         let mut seen = 0;
         let told = reserved.issue(value.clone(), |token| {
             seen = token;
@@ -502,36 +417,43 @@ mod tests {
         });
         assert_eq!(told, Err(ETOOSMALL));
         drop(reserved);
-        assert_eq!(release(&table, &[seen]), 0);
+        assert_eq!(release(&table, [seen]), 0);
         assert_eq!(table.used(), 0);
-        assert!(is_last(value));
-    }
-
-    #[test]
-    fn a_guess_during_issue_is_harmless() {
-        let (table, value) = (table(), value());
-        let mut reserved = table.reserve(1).unwrap();
-        let told = reserved.issue(value.clone(), |token| {
-            assert_eq!(release(&table, &[token]), 1);
-            Err(EFAULT)
-        });
-        assert_eq!(told, Err(EFAULT));
-        drop(reserved);
-        assert_eq!(table.used(), 0);
-        // The index went back once: two new tokens differ.
-        let tokens = issue(&table, &value, 2);
-        assert_ne!(tokens[0], tokens[1]);
+        assert!(are(&issue(&table, &value, 4), 1..5));
         drop(table);
         assert!(is_last(value));
     }
 
     #[test]
-    fn reserved_indices_are_nobody_elses() {
+    fn a_guess_during_issue_counts_nothing() {
         let (table, value) = (table(), value());
-        let mut one = table.reserve(2).unwrap();
-        assert_eq!(release(&table, &[1, 2]), 0);
-        let tokens = issue(&table, &value, 1);
-        assert_eq!(&*tokens, &[3]);
+        let mut reserved = table.reservation();
+        reserved.refill(2).unwrap();
+        for fails in [false, true] {
+            let told = reserved.issue(value.clone(), |token| {
+                assert_eq!(release(&table, [token]), 0);
+                if fails {
+                    Err(EFAULT)
+                } else {
+                    Ok(())
+                }
+            });
+            assert_eq!(told.is_err(), fails);
+        }
+        drop(reserved);
+        assert_eq!(table.used(), 1);
+        assert_eq!(release(&table, [1, 2]), 1);
+        assert!(is_last(value));
+    }
+
+    #[test]
+    fn reserved_numbers_are_nobody_elses() {
+        let (table, value) = (table(), value());
+        let mut one = table.reservation();
+        assert_eq!(one.issue(value.clone(), |_| Ok(())), Err(EBUSY));
+        one.refill(2).unwrap();
+        assert_eq!(release(&table, [1, 2]), 0);
+        assert!(are(&issue(&table, &value, 1), 3..4));
         one.issue(value.clone(), |token| {
             assert_eq!(token, 1);
             Ok(())
@@ -539,15 +461,17 @@ mod tests {
         .unwrap();
         drop(one);
         assert_eq!(table.used(), 2);
+        assert!(are(&issue(&table, &value, 1), 2..3));
     }
 
     #[test]
     fn the_table_ends_at_its_limit() {
         let (table, value) = (table(), value());
         let _tokens = issue(&table, &value, MAX_TOKENS as usize);
-        assert!(matches!(table.reserve(1), Err(e) if e == EBUSY));
-        assert_eq!(release(&table, &[MAX_TOKENS]), 1);
-        assert!(table.reserve(1).is_ok());
+        assert_eq!(table.reservation().refill(1), Err(EBUSY));
+        assert_eq!(release(&table, [MAX_TOKENS, 4711]), 2);
+        assert!(are(&issue(&table, &value, 1), 4711..4712));
+        assert_eq!(table.reservation().refill(1), Ok(()));
         drop(table);
         assert!(is_last(value));
     }

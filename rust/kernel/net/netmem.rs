@@ -12,12 +12,11 @@ use crate::{
     alloc::flags::GFP_KERNEL,
     bindings,
     dma::DmaAddress,
-    ffi::c_void,
     prelude::*,
     sync::atomic::{ordering::Relaxed, Atomic},
-    types::{ForeignOwnable, Opaque},
+    types::Opaque,
 };
-use core::{mem::ManuallyDrop, pin::Pin, ptr, ptr::NonNull};
+use core::{mem::ManuallyDrop, ops::Deref, pin::Pin, ptr, ptr::NonNull};
 
 /// One piece of a dma-buf, `1 << niov_shift` bytes.
 ///
@@ -132,33 +131,33 @@ impl Drop for NiovRef {
     }
 }
 
-// SAFETY: The foreign form is the address of the niov: not null, and aligned as `Niov`.
-unsafe impl ForeignOwnable for NiovRef {
-    const FOREIGN_ALIGN: usize = align_of::<Niov>();
-    type Borrowed<'a> = &'a Niov;
-    type BorrowedMut<'a> = &'a Niov;
-
+impl NiovRef {
+    /// Takes over a reference that somebody else took, such as that of a frag.
+    ///
+    /// # Safety
+    ///
+    /// `niov` must be valid as for [`Niov::from_raw`], and the reference the caller's to give.
     #[inline]
-    fn into_foreign(self) -> *mut c_void {
-        ManuallyDrop::new(self).0.as_ptr().cast()
+    pub unsafe fn from_raw(niov: &Niov) -> Self {
+        // INVARIANT: The caller's promise.
+        Self(NonNull::from(niov))
     }
 
+    /// Leaves the reference to somebody else, who gives it to [`from_raw`](Self::from_raw).
     #[inline]
-    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // SAFETY: The caller passes what `into_foreign` gave, which is not null.
-        Self(unsafe { NonNull::new_unchecked(ptr.cast()) })
+    pub fn into_raw(self) -> *mut bindings::net_iov {
+        ManuallyDrop::new(self).as_raw()
     }
+}
+
+impl Deref for NiovRef {
+    type Target = Niov;
 
     #[inline]
-    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a Niov {
-        // SAFETY: The caller promises that the reference is held for `'a`.
-        unsafe { &*ptr.cast::<Niov>() }
-    }
-
-    #[inline]
-    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a Niov {
-        // SAFETY: As for `borrow`.
-        unsafe { Self::borrow(ptr) }
+    fn deref(&self) -> &Niov {
+        // SAFETY: By the type invariant the niov is valid as long as the reference: the page pool
+        // that it is out of waits for it, and keeps its memory until then.
+        unsafe { self.0.as_ref() }
     }
 }
 
@@ -288,13 +287,6 @@ impl DmabufArea {
             self.received.bytes.load(Relaxed),
             self.received.frags.load(Relaxed),
         )
-    }
-
-    /// Whether the niov at this address, which may be gone, is one of these.
-    #[inline]
-    pub fn has_address(&self, addr: usize) -> bool {
-        let range = self.niovs.as_ptr_range();
-        (range.start as usize..range.end as usize).contains(&addr)
     }
 
     /// The niovs, in the order of the dma-buf.
