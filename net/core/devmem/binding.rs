@@ -110,6 +110,7 @@ impl Binding {
         wanted: &BindRx<'_>,
         config: Config,
     ) -> Result<Arc<Self>> {
+        let size = config.buf.size() as u64;
         let attachment = config.buf.attach(&config.dma_dev).inspect_err(|_| {
             wanted.blame_buffer(fmt!("the dma-buf's exporter refuses the NIC's DMA device"));
         })?;
@@ -123,13 +124,25 @@ impl Binding {
             let entries = mapping.sg_table().iter();
             entries.map(|entry| (entry.dma_address(), entry.dma_len()))
         };
-        let niovs = Niovs::cut(id, config.niov_shift, runs).map_err(|error| match error {
-            PoolError::Misaligned { addr, len } => {
+        let niovs = Niovs::cut(id, config.niov_shift, size, runs).map_err(|error| match error {
+            PoolError::Run { addr, len: 0 } => {
+                wanted.blame_buffer(fmt!("dma-buf run {:#x}+0 has no bytes", addr));
+                EINVAL
+            }
+            PoolError::Run { addr, len } => {
                 wanted.blame_buffer(fmt!(
                     "dma-buf run {:#x}+{:#x} is not a multiple of {} byte niovs",
                     addr,
                     len,
                     1u64 << config.niov_shift
+                ));
+                EINVAL
+            }
+            PoolError::Size { mapped } => {
+                wanted.blame_buffer(fmt!(
+                    "the dma-buf has {} bytes, but its exporter maps {}",
+                    size,
+                    mapped
                 ));
                 EINVAL
             }

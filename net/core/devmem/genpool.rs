@@ -7,6 +7,7 @@
 //! however full it is. In steady state niovs wait in the page pools' own rings and don't come by.
 
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     dma::DmaAddress,
     net::netmem::{DmabufArea, Niov},
     prelude::*,
@@ -15,36 +16,51 @@ use kernel::{
 
 /// A stack of the free indices `0..total`.
 ///
-/// Pushing needs no memory: the stack has space for all of them.
+/// Pushing needs no memory: the stack has space for all of them. Those that were never popped are
+/// not written down: they come after the others, the lowest first.
 pub(crate) struct FreeStack {
-    free: KVVec<u32>,
+    returned: VVec<u32>,
+    /// From here on none was ever popped.
+    fresh: u32,
     total: u32,
 }
 
 impl FreeStack {
     /// Makes a stack that holds all of `0..total`, the lowest on top.
     pub(crate) fn new(total: u32) -> Result<Self> {
-        let mut free = KVVec::with_capacity(usize::try_from(total)?, GFP_KERNEL)?;
-        for index in (0..total).rev() {
-            free.push(index, GFP_KERNEL)?;
-        }
-        Ok(Self { free, total })
+        // Not by kmalloc, which warns of what a dma-buf of 2 TiB takes.
+        let returned = VVec::with_capacity(usize::try_from(total)?, GFP_KERNEL | __GFP_NOWARN)?;
+        Ok(Self {
+            returned,
+            fresh: 0,
+            total,
+        })
     }
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<u32> {
-        self.free.pop()
+        if let Some(index) = self.returned.pop() {
+            return Some(index);
+        }
+        let index = self.fresh;
+        if index == self.total {
+            return None;
+        }
+        self.fresh = index + 1;
+        Some(index)
     }
 
-    /// Puts a free index back. False if that is more than there are.
+    /// Puts an index back that was popped. False if there are no more out than are free.
     #[inline]
     pub(crate) fn push(&mut self, index: u32) -> bool {
-        index < self.total && self.free.push_within_capacity(index).is_ok()
+        index < self.fresh
+            && self.returned.len() < self.fresh as usize
+            && self.returned.push_within_capacity(index).is_ok()
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.free.len()
+        self.returned.len() + (self.total - self.fresh) as usize
     }
 }
 
@@ -59,12 +75,19 @@ pub(crate) struct NiovPool {
 /// Why no pool could be made.
 #[derive(Debug)]
 pub(crate) enum PoolError {
-    /// A run of the mapping that can't be cut into niovs.
-    Misaligned {
+    /// A run of the mapping that can't be cut into niovs: it starts or ends between two, is empty,
+    /// or goes beyond the end of all addresses.
+    Run {
         /// Where it starts, for the device.
         addr: DmaAddress,
         /// Its size in bytes.
         len: u64,
+    },
+    /// The runs are not as long in all as the dma-buf: what comes after a gap would be told of at a
+    /// wrong offset.
+    Size {
+        /// Bytes in all runs, as far as that can be counted.
+        mapped: u64,
     },
     /// Anything else.
     Other(Error),
@@ -83,22 +106,34 @@ pub(crate) struct Niovs {
 }
 
 impl Niovs {
-    /// Cuts a mapping, whose runs are (address, bytes), into niovs. Process context.
+    /// Cuts the mapping of a dma-buf of `size` bytes, whose `runs` are (address, bytes), into niovs.
+    ///
+    /// What an exporter maps is input. That two runs may be of the same memory is its affair, as it
+    /// is that of who binds a dma-buf twice. Process context.
     pub(crate) fn cut<I>(
         dmabuf_id: u32,
         niov_shift: u32,
+        size: u64,
         runs: impl Fn() -> I,
     ) -> Result<Self, PoolError>
     where
         I: Iterator<Item = (DmaAddress, u64)>,
     {
         let mask = 1u64.checked_shl(niov_shift).ok_or(EINVAL)? - 1;
-        if let Some((addr, len)) = runs().find(|(addr, len)| (addr | len) & mask != 0) {
-            return Err(PoolError::Misaligned { addr, len });
+        let mut mapped = 0u64;
+        for (addr, len) in runs() {
+            if (addr | len) & mask != 0 || len == 0 || addr.checked_add(len).is_none() {
+                return Err(PoolError::Run { addr, len });
+            }
+            mapped = mapped.saturating_add(len);
+        }
+        if mapped != size {
+            return Err(PoolError::Size { mapped });
         }
 
-        let area = DmabufArea::new(dmabuf_id, niov_shift, runs)?;
-        let free = FreeStack::new(u32::try_from(area.niovs().len()).map_err(Error::from)?)?;
+        let count = u32::try_from(mapped >> niov_shift).map_err(|_| EOVERFLOW)?;
+        let area = DmabufArea::new(dmabuf_id, niov_shift, count, runs())?;
+        let free = FreeStack::new(count)?;
         Ok(Self { area, free })
     }
 
@@ -188,7 +223,12 @@ mod tests {
     const PAGE: u64 = 1 << SHIFT;
 
     fn pool(runs: &[(DmaAddress, u64)]) -> Result<Pin<KBox<NiovPool>>, PoolError> {
-        let niovs = Niovs::cut(7, SHIFT, || runs.iter().copied())?;
+        let size = runs.iter().map(|(_, len)| len).sum();
+        pool_of(size, runs)
+    }
+
+    fn pool_of(size: u64, runs: &[(DmaAddress, u64)]) -> Result<Pin<KBox<NiovPool>>, PoolError> {
+        let niovs = Niovs::cut(7, SHIFT, size, || runs.iter().copied())?;
         Ok(KBox::try_pin_init(NiovPool::new(niovs), GFP_KERNEL)?)
     }
 
@@ -227,9 +267,14 @@ mod tests {
         let mut stack = FreeStack::new(2)?;
         assert!(!stack.push(0));
         assert_eq!(stack.pop(), Some(0));
+        assert!(!stack.push(1));
         assert!(!stack.push(2));
         assert!(stack.push(0));
+        assert!(!stack.push(0));
         assert_eq!(stack.len(), 2);
+        assert_eq!(stack.pop(), Some(0));
+        assert_eq!(stack.pop(), Some(1));
+        assert_eq!(stack.pop(), None);
         Ok(())
     }
 
@@ -277,23 +322,59 @@ mod tests {
     }
 
     #[test]
-    fn misaligned_runs_are_named() {
-        for run in [(0x10800, PAGE), (0x10000, PAGE / 2)] {
+    fn runs_that_cannot_be_cut_are_named() {
+        let wraps = u64::MAX - PAGE + 1;
+        for run in [
+            (0x10800, PAGE),
+            (0x10000, PAGE / 2),
+            (0x10000, 0),
+            (wraps, PAGE),
+        ] {
             match pool(&[(0, PAGE), run]) {
-                Err(PoolError::Misaligned { addr, len }) => assert_eq!((addr, len), run),
-                _ => panic!("a misaligned run was accepted"),
+                Err(PoolError::Run { addr, len }) => assert_eq!((addr, len), run),
+                _ => panic!("such a run was accepted"),
             }
         }
     }
 
     #[test]
-    fn a_buffer_of_single_pages_costs_the_same() {
-        let runs = || (0..4096u64).map(|i| (i * 2 * PAGE, PAGE));
-        let niovs = Niovs::cut(1, SHIFT, runs).unwrap();
-        let pool = KBox::try_pin_init(NiovPool::new(niovs), GFP_KERNEL).unwrap();
-        let taken = take_all(&pool).unwrap();
-        assert_eq!(taken.len(), 4096);
-        assert!(put_back(&pool, &taken));
+    fn runs_have_to_be_as_long_as_the_buffer() {
+        let runs = [(0x10000, 3 * PAGE), (0x80000, PAGE)];
+        for size in [
+            0,
+            PAGE,
+            3 * PAGE,
+            4 * PAGE - 1,
+            4 * PAGE + 1,
+            5 * PAGE,
+            u64::MAX,
+        ] {
+            match pool_of(size, &runs) {
+                Err(PoolError::Size { mapped }) => assert_eq!(mapped, 4 * PAGE),
+                _ => panic!("another size was accepted"),
+            }
+        }
+        assert!(pool_of(4 * PAGE, &runs).is_ok());
+        // More than a u64 counts.
+        let half = (0, 1 << 63);
+        let huge = pool_of(0, &[half, half, half]);
+        assert!(matches!(huge, Err(PoolError::Size { mapped: u64::MAX })));
+        let many = pool_of(1 << 62, &[(0, 1 << 62)]);
+        assert!(matches!(many, Err(PoolError::Other(e)) if e == EOVERFLOW));
+    }
+
+    #[test]
+    fn an_area_has_the_niovs_that_it_says() {
+        let area = |count, runs: &[(DmaAddress, u64)]| {
+            DmabufArea::new(7, SHIFT, count, runs.iter().copied()).map(|area| area.niovs().len())
+        };
+        let runs = [(0x10000, 2 * PAGE), (0x80000, PAGE)];
+        assert_eq!(area(3, &runs), Ok(3));
+        for count in [0, 2, 4] {
+            assert_eq!(area(count, &runs), Err(EINVAL));
+        }
+        assert_eq!(area(1, &[(0x10000, PAGE / 2)]), Err(EINVAL));
+        assert_eq!(area(1, &[(u64::MAX - PAGE + 1, PAGE)]), Err(EOVERFLOW));
     }
 
     #[test]

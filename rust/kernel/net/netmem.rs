@@ -9,8 +9,9 @@
 //! C header: [`include/net/netmem.h`](srctree/include/net/netmem.h)
 
 use crate::{
-    alloc::flags::GFP_KERNEL,
+    alloc::flags::{GFP_KERNEL, __GFP_NOWARN},
     bindings,
+    deferred::cond_resched,
     dma::DmaAddress,
     prelude::*,
     sync::atomic::{ordering::Relaxed, Atomic},
@@ -28,9 +29,6 @@ use core::{mem::ManuallyDrop, ops::Deref, pin::Pin, ptr, ptr::NonNull};
 #[repr(transparent)]
 pub struct Niov(Opaque<bindings::net_iov>);
 
-// SAFETY: `Opaque` allows any bytes.
-unsafe impl Zeroable for Niov {}
-
 // SAFETY: What `&Niov` offers are reads of fields that are set once, and atomics.
 unsafe impl Sync for Niov {}
 
@@ -38,6 +36,25 @@ unsafe impl Sync for Niov {}
 unsafe impl Send for Niov {}
 
 impl Niov {
+    /// A niov of the area behind `owner`, at `addr` for the device.
+    ///
+    /// # Errors
+    ///
+    /// `EOVERFLOW` if a niov can't have that address.
+    fn new(owner: *mut bindings::net_iov_area, addr: DmaAddress) -> Result<Self> {
+        let mut raw = bindings::net_iov {
+            owner,
+            type_: bindings::net_iov_type_NET_IOV_DMABUF,
+            ..Default::default()
+        };
+        // SAFETY: Nobody else knows the niov yet.
+        if unsafe { bindings::net_mp_niov_set_dma_addr(&mut raw, addr) } {
+            return Err(EOVERFLOW);
+        }
+        // INVARIANT: The type is set, and the owner is where the caller is going to put it.
+        Ok(Self(Opaque::new(raw)))
+    }
+
     /// Returns the niov behind a raw pointer, if it is device memory of a dma-buf.
     ///
     /// Gives [`None`] for niovs of other providers (io_uring).
@@ -161,6 +178,9 @@ impl Deref for NiovRef {
     }
 }
 
+/// How many niovs are made before others may run.
+const NIOVS_A_TURN: usize = 1 << 14;
+
 /// All niovs of a mapped dma-buf.
 ///
 /// Costs one `net_iov` (64 bytes on 64 bit) per piece, however the buffer is cut up for DMA.
@@ -172,7 +192,7 @@ impl Deref for NiovRef {
 pub struct DmabufArea {
     #[pin]
     raw: Opaque<bindings::net_iov_area>,
-    niovs: KVVec<Niov>,
+    niovs: VVec<Niov>,
     niov_shift: u32,
     dmabuf_id: u32,
     chunks: u32,
@@ -192,42 +212,34 @@ unsafe impl Sync for DmabufArea {}
 unsafe impl Send for DmabufArea {}
 
 impl DmabufArea {
-    /// Makes the niovs for a buffer whose DMA addresses are `runs` of (address, bytes), which is
-    /// walked twice.
-    ///
-    /// Each run must be aligned to `1 << niov_shift` in address and length.
+    /// Makes the niovs for a buffer whose DMA addresses are `runs` of (address, bytes), `count` of
+    /// them in all, which is known from having looked at the runs before.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a run that is not aligned, `EOVERFLOW` for more than `u32::MAX` niovs,
-    /// `ENOMEM`. Process context.
-    pub fn new<I>(dmabuf_id: u32, niov_shift: u32, runs: impl Fn() -> I) -> Result<Pin<KBox<Self>>>
-    where
-        I: Iterator<Item = (DmaAddress, u64)>,
-    {
+    /// `EINVAL` for a run that is not aligned to `1 << niov_shift` in address or length, and if the
+    /// runs are not as long as `count` niovs; `EOVERFLOW` for an address that no niov can have;
+    /// `ENOMEM`. Process context; sleeps, and lets others run while it makes millions.
+    pub fn new(
+        dmabuf_id: u32,
+        niov_shift: u32,
+        count: u32,
+        runs: impl Iterator<Item = (DmaAddress, u64)>,
+    ) -> Result<Pin<KBox<Self>>> {
         let niov_size = 1u64.checked_shl(niov_shift).ok_or(EINVAL)?;
-        let (mut count, mut chunks): (u64, u32) = (0, 0);
-        for (addr, len) in runs() {
-            if (addr | len) & (niov_size - 1) != 0 {
-                return Err(EINVAL);
-            }
-            count = count.checked_add(len >> niov_shift).ok_or(EOVERFLOW)?;
-            chunks = chunks.checked_add(1).ok_or(EOVERFLOW)?;
-        }
-        let count = usize::try_from(u32::try_from(count).map_err(|_| EOVERFLOW)?)?;
-
-        let niovs = KVVec::zeroed(count, GFP_KERNEL)?;
-        let this = KBox::pin_init(
+        // Not by kmalloc, which warns of what a dma-buf of 128 GiB takes.
+        let niovs = VVec::<Niov>::with_capacity(count as usize, GFP_KERNEL | __GFP_NOWARN)?;
+        let mut this = KBox::pin_init(
             pin_init!(Self {
                 raw: Opaque::new(bindings::net_iov_area {
-                    niovs: ptr::null_mut(),
-                    num_niovs: count,
+                    niovs: niovs.as_ptr().cast_mut().cast(),
+                    num_niovs: count as usize,
                     base_virtual: 0,
                 }),
                 niovs,
                 niov_shift,
                 dmabuf_id,
-                chunks,
+                chunks: 0,
                 received: Received {
                     bytes: Atomic::new(0),
                     frags: Atomic::new(0),
@@ -235,23 +247,29 @@ impl DmabufArea {
             }),
             GFP_KERNEL,
         )?;
+        let raw = this.raw.get();
+        // SAFETY: Nothing is moved out of it.
+        let area = unsafe { this.as_mut().get_unchecked_mut() };
 
-        let area = this.raw.get();
-        // SAFETY: Nobody else knows the area yet.
-        unsafe { (*area).niovs = this.niovs.as_ptr().cast_mut().cast() };
-        let mut addrs = runs()
-            .flat_map(|(addr, len)| (0..len >> niov_shift).map(move |i| addr + (i << niov_shift)));
-        for (niov, addr) in this.niovs.iter().zip(&mut addrs) {
-            let raw = niov.as_raw();
-            // SAFETY: Nobody else knows the niovs yet. INVARIANT: Of `Niov`: the type is set, and
-            // the owner is the pinned area.
-            unsafe {
-                (*raw).owner = area;
-                (*raw).type_ = bindings::net_iov_type_NET_IOV_DMABUF;
-                if bindings::net_mp_niov_set_dma_addr(raw, addr) {
-                    return Err(EOVERFLOW);
+        for (start, len) in runs {
+            if (start | len) & (niov_size - 1) != 0 {
+                return Err(EINVAL);
+            }
+            area.chunks = area.chunks.checked_add(1).ok_or(EOVERFLOW)?;
+            let end = start.checked_add(len).ok_or(EOVERFLOW)?;
+            let mut addr = start;
+            while addr < end {
+                // The vector does not move: it has the capacity for `count`.
+                let niov = Niov::new(raw, addr)?;
+                area.niovs.push_within_capacity(niov).map_err(|_| EINVAL)?;
+                addr = addr.checked_add(niov_size).ok_or(EOVERFLOW)?;
+                if area.niovs.len() % NIOVS_A_TURN == 0 {
+                    cond_resched();
                 }
             }
+        }
+        if area.niovs.len() != count as usize {
+            return Err(EINVAL);
         }
         Ok(this)
     }
