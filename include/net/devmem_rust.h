@@ -33,6 +33,9 @@ int netdev_nl_bind_tx_doit(struct sk_buff *skb, struct genl_info *info);
 void netdev_nl_sock_priv_init(struct netdev_nl_sock *priv);
 void netdev_nl_sock_priv_destroy(struct netdev_nl_sock *priv);
 
+/* A device is being unregistered, and is down: process context, rtnl held. */
+void net_devmem_netdev_leaves(struct net_device *dev);
+
 /* Receive: process context, socket lock held. */
 int tcp_recvmsg_dmabuf(struct sock *sk, const struct sk_buff *skb,
 		       unsigned int offset, struct msghdr *msg,

@@ -25,7 +25,7 @@ pub fn cond_resched() {
 ///
 /// [`workqueue::system_unbound`](crate::workqueue::system_unbound) is its predecessor, and the
 /// first use of that is complained about in the log.
-fn unbound_queue() -> &'static Queue {
+pub fn unbound_queue() -> &'static Queue {
     // SAFETY: The queue is there since early boot, and for ever.
     unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }

@@ -5,6 +5,9 @@
 //! A [`Binding`] is alive while any of these is: the [`Bound`] of the netlink socket that made it,
 //! a queue that it is installed on, a page pool between its `init` and `destroy`. The last one may
 //! go in softirq; mapping and niovs then end in a workqueue.
+//!
+//! The mapping is another matter: it ends with the last of its [users](Users), which are the bind
+//! until unbind and each page pool that a driver takes buffers from.
 
 use crate::{
     debugfs, ffi,
@@ -12,22 +15,26 @@ use crate::{
     ids::Id,
     place::Place,
     request::BindRx,
+    users::Users,
 };
+use core::ptr;
 use kernel::{
     debugfs::Scope,
-    deferred::Deferred,
+    deferred::{unbound_queue, Deferred},
     device::Device,
     dma::DataDirection,
     dma_buf::{DmaBuf, Mapping},
-    net::{netdevice::NetDeviceGuard, page_pool, rx_queue::RxQueueId},
+    net::{netdevice::NetDeviceGuard, rx_queue::RxQueueId},
     page::PAGE_SHIFT,
     prelude::*,
     str::CString,
     sync::{
         aref::ARef,
         atomic::{ordering::Relaxed, Atomic},
+        lazy::Lazy,
         new_mutex, Arc, Mutex,
     },
+    workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
 /// Memory that the NIC writes to.
@@ -53,25 +60,14 @@ impl Memory {
         &self.buf
     }
 
-    /// Unmaps and detaches, once no hardware writes there any more: all queues have been restarted,
-    /// or their device is about to lose its driver, which a mapping must not outlive. Tokens are
-    /// good for as long as the buffer itself.
+    /// Unmaps and detaches. No hardware writes there any more, or it is about to lose its driver,
+    /// which a mapping must not outlive. Tokens are good for as long as the buffer itself.
     ///
-    /// Process context.
+    /// Process context. Returns when it is done, also if somebody else does it.
     fn unmap(&self) {
-        let mapping = self.mapping.lock().take();
+        let mut mapping = self.mapping.lock();
 
-        drop(mapping);
-    }
-
-    /// Unmaps if the queues that were bound have all been restarted. One that could not be goes on
-    /// with the memory that it has.
-    ///
-    /// Process context, with no queue bound any more.
-    fn unmap_unless_used(&self) {
-        if page_pool::usage(self.pool.area().dmabuf_id()).in_use == 0 {
-            self.unmap();
-        }
+        drop(mapping.take());
     }
 
     /// How often a page pool wanted niovs and got none.
@@ -89,8 +85,46 @@ impl Memory {
 }
 
 /// A mapped dma-buf on its queues.
+#[pin_data]
 pub(crate) struct Binding {
     pub(crate) memory: Deferred<Scope<Memory>>,
+    /// Who has hardware use the mapping.
+    users: Users,
+    #[pin]
+    unmap: Work<Binding>,
+}
+
+/// Those whose mapping has not ended. The lock is the innermost.
+static MAPPED: Lazy<Mutex<KVec<Arc<Binding>>>> = Lazy::new();
+
+/// Unmaps what a workqueue has been told to unmap and has not. Process context.
+pub(crate) fn unmap_unused() {
+    let Some(mapped) = MAPPED.get() else {
+        return;
+    };
+    let next = || {
+        let mapped = mapped.lock();
+        mapped
+            .iter()
+            .find(|binding| binding.users.is_none())
+            .cloned()
+    };
+
+    while let Some(binding) = next() {
+        binding.unmap();
+    }
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Binding { self.unmap }
+}
+
+impl WorkItem for Binding {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.unmap();
+    }
 }
 
 /// What a binding is made from.
@@ -167,7 +201,46 @@ impl Binding {
         }? Error);
         let memory = Deferred::try_pin_init(debugfs::publish(&folder, memory)?, GFP_KERNEL)?;
 
-        Ok(Arc::new(Self { memory }, GFP_KERNEL)?)
+        let binding = Arc::pin_init(
+            pin_init!(Self {
+                memory,
+                users: Users::one(),
+                unmap <- new_work!("Binding::unmap"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let mapped = MAPPED.get_or_init(new_mutex!(KVec::new()))?;
+        mapped.lock().push(binding.clone(), GFP_KERNEL)?;
+        Ok(binding)
+    }
+
+    /// A page pool begins to take niovs for hardware.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the memory is not mapped any more.
+    pub(crate) fn add_user(&self) -> Result {
+        self.users.add()
+    }
+
+    /// A page pool gives out no more niovs, and hardware has none of those that it gave; or the
+    /// binding is on no queue any more.
+    ///
+    /// The last one has a workqueue unmap: an exporter may wait for others then, and the caller has
+    /// locks. Any context.
+    pub(crate) fn remove_user(self: &Arc<Self>) {
+        if self.users.remove() {
+            // If it is there already, so much the better.
+            let _ = unbound_queue().enqueue(self.clone());
+        }
+    }
+
+    /// Ends the mapping, whoever uses it. Process context; waits for the exporter.
+    fn unmap(&self) {
+        self.memory.unmap();
+        if let Some(mapped) = MAPPED.get() {
+            mapped.lock().retain(|known| !ptr::eq(&**known, self));
+        }
     }
 
     /// The size of niovs to ask the queues for, in bytes.
@@ -183,13 +256,14 @@ impl Binding {
 
     /// The queue went away with its device, which may be the one that did DMA. If it is that of a
     /// lease, the queue that was leased has been restarted.
-    pub(crate) fn forget_queue(&self, rxq: RxQueueId, hardware_leaves: bool) {
+    pub(crate) fn forget_queue(self: &Arc<Self>, rxq: RxQueueId, hardware_leaves: bool) {
         let was_last = self.memory.place.lock().forget(rxq);
 
         if was_last && hardware_leaves {
-            self.memory.unmap();
-        } else if was_last {
-            self.memory.unmap_unless_used();
+            self.unmap();
+        }
+        if was_last {
+            self.remove_user();
         }
     }
 }
@@ -239,7 +313,7 @@ impl Bound {
     /// Unbinds, with the device that it was bound on locked by the caller.
     pub(crate) fn unbind_locked(self, dev: &NetDeviceGuard<'_>) {
         self.binding.close_queues(dev);
-        self.end();
+        self.trace_end();
     }
 
     /// Unbinds. Takes the instance lock of the device, if that is still there.
@@ -249,15 +323,14 @@ impl Bound {
 
         match dev {
             Some(dev) => self.unbind_locked(&dev.lock()),
-            None => self.end(),
+            None => self.trace_end(),
         }
     }
 
     /// The binding is on no queue any more.
-    fn end(&self) {
+    fn trace_end(&self) {
         let pool = &self.binding.memory.pool;
 
-        self.binding.memory.unmap_unless_used();
         ffi::trace_unbind(self.id(), pool.area().niovs().len() - pool.available());
     }
 }

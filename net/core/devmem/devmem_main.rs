@@ -8,6 +8,7 @@
 //! | [`request`] | what a `bind-rx` asks for, and what of it to blame for a failure |
 //! | [`explain`] | why a queue can't be bound |
 //! | [`binding`] | a mapped dma-buf on its queues, from bind to the last reference |
+//! | [`users`] | who has hardware use a mapping: a count |
 //! | [`place`] | the device and the queues that a binding is on |
 //! | [`ids`] | the ids that user space knows bindings by |
 //! | [`genpool`] | which niovs of a binding are free |
@@ -39,6 +40,7 @@ mod release;
 mod request;
 mod sockets;
 mod tokens;
+mod users;
 
 /// What the kernel log says before messages of this crate.
 const __LOG_PREFIX: &[u8] = b"net_devmem\0";

@@ -6,6 +6,7 @@
 //! pointers become types whose contracts the rest of the crate can rely on.
 
 use crate::{
+    binding::unmap_unused,
     netlink::{self, SocketBindings},
     recv, release,
     sockets::{Holder, SocketTokens},
@@ -18,6 +19,7 @@ use kernel::{
     ffi::{c_int, c_uint, c_void},
     net::{
         genetlink::{Policy, Request},
+        netdevice::NetDevice,
         netmem::{DmabufArea, Niov, NiovRef},
         skbuff::SkBuff,
         socket::{OptVal, RecvMsg},
@@ -157,6 +159,18 @@ unsafe extern "C" fn netdev_nl_bind_tx_doit(
 ) -> c_int {
     // SAFETY: Valid for the duration of the callback.
     errno(netlink::bind_tx(unsafe { Request::from_raw(info) }))
+}
+
+/// # Safety
+///
+/// C calls it for a valid device that is being unregistered, and is down.
+#[export]
+unsafe extern "C" fn net_devmem_netdev_leaves(dev: *mut bindings::net_device) {
+    // SAFETY: The device is valid.
+    if unsafe { NetDevice::from_raw(dev) }.is_hardware() {
+        // Its driver is next, which no mapping may outlive.
+        unmap_unused();
+    }
 }
 
 fn errno(result: Result) -> c_int {

@@ -3,6 +3,7 @@
 //! Where a binding is installed: its device and its queues.
 
 use crate::{binding::Binding, explain, provider, request::BindRx};
+use core::mem;
 use kernel::{
     fmt,
     net::{
@@ -19,6 +20,8 @@ pub(crate) struct Place {
     /// The device, held as long as a queue of it is on the list.
     dev: Option<ARef<NetDevice>>,
     installed: KVec<InstalledProvider<Binding>>,
+    /// Whether the binding is, or is going to be, on a queue: a user of its mapping.
+    is_user: bool,
     /// What the device was called when the binding was made, for those who look later.
     name: CString,
     ifindex: u32,
@@ -31,6 +34,7 @@ impl Place {
         Ok(Self {
             dev: None,
             installed: KVec::new(),
+            is_user: true,
             name: CString::try_from_fmt(fmt!("{}", dev.name()))?,
             ifindex: dev.ifindex(),
             netns: dev.netns_inode(),
@@ -42,21 +46,26 @@ impl Place {
         self.dev.clone()
     }
 
-    /// Takes all queues off the list, for the caller to close.
-    fn take(&mut self) -> KVec<InstalledProvider<Binding>> {
+    /// Takes all queues off the list, for the caller to close. Also returns whether the binding is
+    /// still a user of its mapping, which ends with that.
+    fn take(&mut self) -> (KVec<InstalledProvider<Binding>>, bool) {
         self.dev = None;
-        core::mem::take(&mut self.installed)
+        (
+            mem::take(&mut self.installed),
+            mem::replace(&mut self.is_user, false),
+        )
     }
 
     /// The queue went away with its device; with the last one, so does the hold on the device.
     ///
-    /// Returns whether none is left.
+    /// Returns whether it was the last, and the binding's use of its mapping ends with it.
     pub(crate) fn forget(&mut self, rxq: RxQueueId) -> bool {
         self.installed.retain(|queue| queue.rxq() != rxq);
-        if self.installed.is_empty() {
-            self.dev = None;
+        if !self.installed.is_empty() {
+            return false;
         }
-        self.installed.is_empty()
+        self.dev = None;
+        mem::replace(&mut self.is_user, false)
     }
 
     /// Writes what it is, a `key: value` a line.
@@ -115,12 +124,16 @@ impl Binding {
         Ok(())
     }
 
-    /// Takes the binding off all queues that it is on. They restart on ordinary memory.
-    pub(crate) fn close_queues(&self, dev: &NetDeviceGuard<'_>) {
-        let queues = self.memory.place.lock().take();
+    /// Takes the binding off all queues that it is on. They restart on ordinary memory; those that
+    /// fail to go on with what they have, and are users of the mapping until they end.
+    pub(crate) fn close_queues(self: &Arc<Self>, dev: &NetDeviceGuard<'_>) {
+        let (queues, is_user) = self.memory.place.lock().take();
 
         for queue in queues {
             queue.close(dev);
+        }
+        if is_user {
+            self.remove_user();
         }
     }
 }

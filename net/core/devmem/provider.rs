@@ -11,6 +11,7 @@ use kernel::{
     },
     page::PAGE_SHIFT,
     prelude::*,
+    sync::{Arc, ArcBorrow},
 };
 
 /// The one vtable, by whose address the net core knows this provider.
@@ -24,7 +25,11 @@ impl MemoryProvider for Binding {
         if PAGE_SHIFT.checked_add(pool.order() as usize) != Some(shift) {
             return Err(E2BIG);
         }
-        Ok(())
+        self.add_user()
+    }
+
+    fn let_go(this: ArcBorrow<'_, Self>) {
+        Arc::from(this).remove_user();
     }
 
     #[inline]
@@ -47,7 +52,7 @@ impl MemoryProvider for Binding {
         self.memory.pool.area().dmabuf_id()
     }
 
-    fn uninstall(&self, rxq: RxQueueId, hardware_leaves: bool) {
-        self.forget_queue(rxq, hardware_leaves);
+    fn uninstall(this: ArcBorrow<'_, Self>, rxq: RxQueueId, hardware_leaves: bool) {
+        Arc::from(this).forget_queue(rxq, hardware_leaves);
     }
 }

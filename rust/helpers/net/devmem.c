@@ -78,6 +78,11 @@ rust_helper_netdev_name_raw(const struct net_device *dev)
 	return dev->name;
 }
 
+__rust_helper bool rust_helper_netdev_is_hardware(const struct net_device *dev)
+{
+	return dev->dev.parent;
+}
+
 __rust_helper int rust_helper_netdev_ifindex(const struct net_device *dev)
 {
 	return READ_ONCE(dev->ifindex);
@@ -143,13 +148,6 @@ __rust_helper unsigned int rust_helper_page_pool_idle(struct page_pool *pool)
 	if (in_ring < 0 || (!in_ring && READ_ONCE(ring->queue[producer])))
 		in_ring += ring->size;
 	return in_ring + READ_ONCE(pool->alloc.count);
-}
-
-/* Has its driver let go of it, so that only what is out keeps it? */
-__rust_helper bool
-rust_helper_page_pool_is_detached(const struct page_pool *pool)
-{
-	return READ_ONCE(pool->user.detach_time);
 }
 
 __rust_helper void *rust_helper_page_pool_mp_priv(const struct page_pool *pool)

@@ -67,6 +67,22 @@ unsafe impl AlwaysRefCounted for NetDevice {
 }
 
 impl NetDevice {
+    /// Wraps a raw pointer.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be valid for `'a`.
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::net_device) -> &'a Self {
+        // SAFETY: The caller's promise; the wrapper is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Whether it belongs to a device on a bus, with a driver.
+    pub fn is_hardware(&self) -> bool {
+        // SAFETY: The device is valid; what is read never changes.
+        unsafe { bindings::netdev_is_hardware(self.as_raw()) }
+    }
+
     /// The raw pointer.
     pub fn as_raw(&self) -> *mut bindings::net_device {
         self.0.get()

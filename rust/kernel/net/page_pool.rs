@@ -36,6 +36,12 @@ pub trait MemoryProvider: Send + Sync + Sized + 'static {
     /// nothing undoes what was done before it.
     fn init(&self, pool: &mut PoolSetup<'_>) -> Result;
 
+    /// The driver lets go of a pool for which [`init`](Self::init) succeeded: the pool asks for no
+    /// more niovs, and those that are out are with packets and their readers, not with hardware.
+    ///
+    /// Context: as the driver's `page_pool_destroy`, mostly process with the instance lock held.
+    fn let_go(this: ArcBorrow<'_, Self>);
+
     /// Gives niovs to the pool with [`Refill::push`], none if there are none left.
     ///
     /// Context: NAPI, or process with bottom halves enabled when a driver fills a fresh ring.
@@ -58,7 +64,7 @@ pub trait MemoryProvider: Send + Sync + Sized + 'static {
     /// from here on.
     ///
     /// Context: process, rtnl and instance lock held.
-    fn uninstall(&self, rxq: RxQueueId, hardware_leaves: bool);
+    fn uninstall(this: ArcBorrow<'_, Self>, rxq: RxQueueId, hardware_leaves: bool);
 }
 
 /// A page pool that is being created.
@@ -146,6 +152,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
                 alloc_netmems: Some(Self::alloc_netmems),
                 release_netmem: Some(Self::release_netmem),
                 init: Some(Self::init),
+                detached: Some(Self::detached),
                 destroy: Some(Self::destroy),
                 nl_fill: Some(Self::nl_fill),
                 uninstall: Some(Self::uninstall),
@@ -173,7 +180,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
 
         let entered = provider.init(&mut setup).and_then(|()| {
             // SAFETY: After a successful `init` the pool and its ring stay until `destroy`.
-            unsafe { live::enter(pool, provider.dmabuf_id()) }
+            unsafe { live::enter(pool, provider.dmabuf_id()) }.inspect_err(|_| P::let_go(provider))
         });
         match entered {
             Ok(()) => {
@@ -187,11 +194,26 @@ impl<P: MemoryProvider> ProviderOps<P> {
 
     /// # Safety
     ///
+    /// C calls it at most once for a pool for which `init` succeeded, before `destroy`.
+    unsafe extern "C" fn detached(pool: *mut bindings::page_pool) {
+        if live::let_go(pool) {
+            // SAFETY: The pool has the reference that `init` left with it.
+            P::let_go(unsafe { ArcBorrow::from_raw(bindings::page_pool_mp_priv(pool).cast()) });
+        }
+    }
+
+    /// # Safety
+    ///
     /// C calls it once for a pool for which `init` succeeded, as the last callback.
     unsafe extern "C" fn destroy(pool: *mut bindings::page_pool) {
-        live::leave(pool);
         // SAFETY: `init` left a reference with the pool for this.
-        drop(unsafe { Arc::from_raw(bindings::page_pool_mp_priv(pool).cast_const().cast::<P>()) });
+        let provider =
+            unsafe { Arc::from_raw(bindings::page_pool_mp_priv(pool).cast_const().cast::<P>()) };
+
+        // A pool that waits for nothing goes at once.
+        if live::leave(pool) {
+            P::let_go(provider.as_arc_borrow());
+        }
     }
 
     /// # Safety
@@ -287,6 +309,6 @@ impl<P: MemoryProvider> ProviderOps<P> {
         let provider: Arc<P> = unsafe { ArcBorrow::from_raw(mp_priv.cast::<P>()) }.into();
         // SAFETY: The queue is valid, its device locked.
         let leaving = unsafe { bindings::rx_queue_is_leaving(rxq) };
-        provider.uninstall(RxQueueId::new(rxq), leaving);
+        P::uninstall(provider.as_arc_borrow(), RxQueueId::new(rxq), leaving);
     }
 }

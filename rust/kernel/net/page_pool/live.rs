@@ -9,7 +9,7 @@ use crate::{
     prelude::*,
     sync::{lazy::Lazy, new_mutex, Mutex},
 };
-use core::ptr::NonNull;
+use core::{mem, ptr::NonNull};
 
 /// A page pool between its provider's `init` and `destroy`.
 ///
@@ -20,6 +20,8 @@ struct LivePool {
     pool: NonNull<bindings::page_pool>,
     /// [`MemoryProvider::dmabuf_id`] of its provider.
     dmabuf_id: u32,
+    /// Whether its driver takes buffers from it.
+    in_use: bool,
 }
 
 // SAFETY: The pointer is only followed under the lock of the list, to read counters of a pool that
@@ -41,17 +43,32 @@ pub(super) unsafe fn enter(pool: *mut bindings::page_pool, dmabuf_id: u32) -> Re
         LivePool {
             pool: NonNull::new(pool).ok_or(EINVAL)?,
             dmabuf_id,
+            in_use: true,
         },
         GFP_KERNEL,
     )?;
     Ok(())
 }
 
-/// Takes a pool off the list. Process context.
-pub(super) fn leave(pool: *mut bindings::page_pool) {
+/// The pool's driver lets go of it. True if it had not before. Process context.
+pub(super) fn let_go(pool: *mut bindings::page_pool) -> bool {
+    let Some(live) = LIVE.get() else {
+        return false;
+    };
+    let mut live = live.lock();
+    let entry = live.iter_mut().find(|entry| entry.pool.as_ptr() == pool);
+
+    entry.is_some_and(|entry| mem::replace(&mut entry.in_use, false))
+}
+
+/// Takes a pool off the list. True if its driver had not let go of it. Process context.
+pub(super) fn leave(pool: *mut bindings::page_pool) -> bool {
+    let was_in_use = let_go(pool);
+
     if let Some(live) = LIVE.get() {
         live.lock().retain(|entry| entry.pool.as_ptr() != pool);
     }
+    was_in_use
 }
 
 /// What the page pools of a provider have, at about this moment.
@@ -60,8 +77,6 @@ pub struct PoolUsage {
     /// How many pools there are: one a bound queue, and those of former bindings of a queue that
     /// wait for their niovs.
     pub pools: usize,
-    /// How many of them a driver still takes buffers from, for hardware to write to.
-    pub in_use: usize,
     /// Niovs that wait in them for the next packet.
     pub idle: usize,
 }
@@ -76,9 +91,6 @@ pub fn usage(dmabuf_id: u32) -> PoolUsage {
     for entry in live.lock().iter().filter(|e| e.dmabuf_id == dmabuf_id) {
         usage.pools += 1;
         // SAFETY: By the type invariant, since the list is locked.
-        let detached = unsafe { bindings::page_pool_is_detached(entry.pool.as_ptr()) };
-        usage.in_use += usize::from(!detached);
-        // SAFETY: As above.
         usage.idle += unsafe { bindings::page_pool_idle(entry.pool.as_ptr()) } as usize;
     }
     usage
