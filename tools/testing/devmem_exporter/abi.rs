@@ -10,8 +10,10 @@
 //! | [`FAIL`] | `struct { u32 step; u32 error; }` | 0 |
 //! | [`STATUS`] | [`Status`], written | 0 |
 //! | [`SPOIL`] | | 0 |
+//! | [`STALL`] | `struct { u32 ms; u32 zero; }` | 0 |
 //!
-//! `runs` is the address of `count` [`RunSpec`]s; `flags` may have [`FLAG_GUARD`].
+//! `runs` is the address of `count` [`RunSpec`]s; `flags` may have [`FLAG_GUARD`] and
+//! [`FLAG_SHORT`].
 
 use kernel::{
     ioctl::{_IO, _IOR, _IOW},
@@ -32,9 +34,17 @@ pub(crate) const STATUS: u32 = _IOR::<Status>(MAGIC, 2);
 /// goes too far would: shows that [`STATUS`] tells.
 pub(crate) const SPOIL: u32 = _IO(MAGIC, 3);
 
+/// Let an unmap take that many milliseconds from now on, [`MAX_STALL`] at most.
+pub(crate) const STALL: u32 = _IOW::<[u32; 2]>(MAGIC, 4);
+
+/// Longest time that an unmap can be asked to take, in milliseconds.
+pub(crate) const MAX_STALL: u32 = 30_000;
+
 /// Put a page with a known content after each run, so that no two runs are adjacent and a write
 /// past the end of one shows.
 pub(crate) const FLAG_GUARD: u32 = 1;
+/// Say that the dma-buf is a page smaller than its runs.
+pub(crate) const FLAG_SHORT: u32 = 2;
 
 /// Most runs of a buffer.
 pub(crate) const MAX_RUNS: u32 = 1 << 18;

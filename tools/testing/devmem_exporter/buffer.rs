@@ -51,6 +51,7 @@ impl Exporter for Buffer {
     }
 
     fn unmap(&self, table: KBox<DeviceTable<Memory>>) {
+        self.record.wait();
         drop(table);
         self.record.map.undo();
     }

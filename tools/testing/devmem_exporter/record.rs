@@ -13,6 +13,7 @@ use kernel::{
         atomic::{Atomic, Relaxed},
         Arc,
     },
+    time::{delay::fsleep, Delta},
 };
 
 /// Counts events.
@@ -79,6 +80,8 @@ pub(crate) struct Record {
     pub(crate) cpu_begun: Counter,
     pub(crate) cpu_ended: Counter,
     device_runs: Atomic<u64>,
+    /// How long an unmap takes, in milliseconds.
+    stall: Atomic<u32>,
     left_at_release: Atomic<u64>,
     released: Counter,
 }
@@ -92,6 +95,7 @@ impl Record {
             cpu_begun: Counter::new(),
             cpu_ended: Counter::new(),
             device_runs: Atomic::new(0),
+            stall: Atomic::new(0),
             left_at_release: Atomic::new(0),
             released: Counter::new(),
         };
@@ -110,6 +114,20 @@ impl Record {
     /// The buffer was mapped, as `count` runs.
     pub(crate) fn set_device_runs(&self, count: u64) {
         self.device_runs.store(count, Relaxed);
+    }
+
+    /// Lets an unmap take so many milliseconds from now on.
+    pub(crate) fn set_stall(&self, ms: u32) {
+        self.stall.store(ms, Relaxed);
+    }
+
+    /// Waits as an exporter may that has to wait for a device.
+    pub(crate) fn wait(&self) {
+        let ms = self.stall.load(Relaxed);
+
+        if ms != 0 {
+            fsleep(Delta::from_millis(i64::from(ms)));
+        }
     }
 
     /// The buffer is gone: whoever still writes to its memory is wrong.

@@ -14,6 +14,7 @@ use kernel::{
     ioctl::_IOC_SIZE,
     miscdevice::{MiscDevice, MiscDeviceRegistration},
     new_mutex,
+    page::PAGE_SIZE,
     prelude::*,
     sync::{Arc, Mutex},
     uaccess::{UserSlice, UserSliceReader},
@@ -31,10 +32,14 @@ impl Session {
     fn create(&self, reader: &mut UserSliceReader) -> Result<isize> {
         let runs = usize::try_from(reader.read::<u64>()?)?;
         let count = reader.read::<u32>()?;
-        let guards = match reader.read::<u32>()? {
+        let flags = reader.read::<u32>()?;
+        if flags & !(abi::FLAG_GUARD | abi::FLAG_SHORT) != 0 {
+            return Err(EINVAL);
+        }
+        let guards = usize::from(flags & abi::FLAG_GUARD != 0);
+        let missing = match flags & abi::FLAG_SHORT {
             0 => 0,
-            abi::FLAG_GUARD => 1,
-            _ => return Err(EINVAL),
+            _ => PAGE_SIZE,
         };
         if count == 0 || count > abi::MAX_RUNS {
             return Err(EINVAL);
@@ -46,7 +51,8 @@ impl Session {
             return Err(EBUSY);
         }
         let record = Record::new(Memory::new(&specs, guards)?)?;
-        let buf = DmaBuf::export(record.memory.size(), Buffer::new(record.clone()))?;
+        let size = record.memory.size().saturating_sub(missing);
+        let buf = DmaBuf::export(size, Buffer::new(record.clone()))?;
         let fd = buf.into_fd()?;
 
         *place = Some(record);
@@ -59,6 +65,16 @@ impl Session {
         let errno = abi::errno(reader.read()?)?;
 
         self.record()?.fail(step, errno);
+        Ok(0)
+    }
+
+    /// Lets unmaps take their time.
+    fn stall(&self, reader: &mut UserSliceReader) -> Result<isize> {
+        let ms = reader.read::<u32>()?;
+        if reader.read::<u32>()? != 0 || ms > abi::MAX_STALL {
+            return Err(EINVAL);
+        }
+        self.record()?.set_stall(ms);
         Ok(0)
     }
 
@@ -99,6 +115,7 @@ impl MiscDevice for Session {
         match cmd {
             abi::CREATE => session.create(&mut slice.reader()),
             abi::FAIL => session.fail(&mut slice.reader()),
+            abi::STALL => session.stall(&mut slice.reader()),
             abi::STATUS => {
                 session.record()?.status().write(&mut slice.writer())?;
                 Ok(0)

@@ -29,9 +29,9 @@ HELD = 20000
 DEADLINE = 20
 
 
-def _buffer(runs, seed=1):
+def _buffer(runs_, seed=1, short=False):
     """A buffer for this test case."""
-    buffer = ExporterBuffer(runs, seed)
+    buffer = ExporterBuffer(runs_, seed, short)
     defer(buffer.forget)
     return buffer
 
@@ -135,6 +135,35 @@ def misaligned(cfg, run, extra):
     expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".fd",
                    says=["not a multiple of", str(extra.get("rx-page-size",
                                                             PAGE))])
+    ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
+    _check_over(buffer)
+
+
+OTHER_SIZES = {
+    "first_shorter": ([Run(16, skip=PAGE), 16, 16], False, 47),
+    "middle_shorter": ([16, Run(16, cut=PAGE), 16], False, 47),
+    "last_shorter": ([16, 16, Run(16, cut=15 * PAGE)], False, 33),
+    "all_shorter": ([Run(16, skip=8 * PAGE)] * 64, False, 8 * 64),
+    "longer": ([16, 16], True, 32),
+    "longer_by_half": ([1, 1], True, 2),
+}
+
+
+@ksft_variants([KsftNamedVariant(name, *how)
+                for name, how in OTHER_SIZES.items()])
+@leaves_nothing
+def other_size(cfg, runs_, short, pages):
+    """
+    EINVAL for runs that are not as long as the dma-buf: whatever lies after a
+    gap would be told of at a wrong offset. C takes it, and tells that.
+    """
+    buffer = _buffer(runs_, short=short)
+    request = bind_request(cfg.ifindex, buffer.fd, cfg.queues)
+    if not cfg.is_rust:
+        _bind(cfg, buffer, cfg.queues).close()
+        raise KsftSkipEx("C binds it: offsets are wrong after a gap")
+    expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".fd",
+                   says=[str(buffer.size), str(pages * PAGE)])
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     _check_over(buffer)
 
@@ -293,6 +322,89 @@ def _ends(buffer):
     return (counts.mapped, counts.unmapped, counts.detached, counts.released)
 
 
+STALL = 5
+
+
+@leaves_nothing
+def slow_unmap(cfg):
+    """
+    An exporter that waits in unmap delays nobody: neither the unbind, nor who
+    wants the NIC's lock, nor another bind.
+    """
+    buffer, another = _buffer([64]), _buffer([64])
+    binding = _bind(cfg, buffer)
+    buffer.stall(STALL)
+    times = [time.monotonic()]
+    binding.close()
+    times.append(time.monotonic())
+    cfg.rings()
+    times.append(time.monotonic())
+    _bind(cfg, another)
+    times.append(time.monotonic())
+    took = [f"{end - start:.3f}" for start, end in itertools.pairwise(times)]
+    ksft_pr(f"unbound, asked, bound in {', '.join(took)} s")
+    ksft_lt(times[-1] - times[0], STALL / 2)
+    ksft_eq(buffer.counts().unmapped, 0, "the unmap must take its time")
+    ksft_true(wait_for(lambda: buffer.counts().detached, DEADLINE))
+    _check_over(buffer)
+
+
+@leaves_nothing
+def slow_unmap_and_gone(cfg):
+    """No mapping outlives the driver: it waits for one that is under way."""
+    if not cfg.is_rust:
+        raise KsftSkipEx("C unmaps at some time after the driver has gone")
+    nic = Nic(cfg)
+    buffer = _buffer([64])
+    binding = _bind(cfg, buffer)
+    buffer.stall(STALL)
+    binding.close()
+    ksft_eq(buffer.counts().unmapped, 0, "the unmap must take its time")
+    defer(nic.restore)
+    nic.unbind_driver()
+    ksft_eq(buffer.counts().unmapped, 1, "the driver is gone")
+    _check_over(buffer)
+
+
+@ksft_variants(["token", "driver"])
+@leaves_nothing
+def restart_failed(cfg, holder):
+    """
+    Unbound when there is no memory to restart the queue with, which goes on
+    with what it has until there is. It is unmapped then, though a token is
+    out, or before the driver goes.
+    """
+    if not cfg.is_rust:
+        raise KsftSkipEx("C unmaps with the last token")
+    nic = Nic(cfg)
+    failed = lingered = 0
+    with _slab_failures():
+        nth = _FailNth()
+        defer(nth.close)
+        for number in (1, 2, 3, 4, 6) if holder == "token" else (1,):
+            buffer = _buffer([200, 1])
+            binding = _bind(cfg, buffer)
+            receiver, _ = _holding(cfg, buffer, binding)
+            receiver.release(len(receiver.tokens) - 1)
+            nth.set(number)
+            binding.close()
+            failed += not nth.left()
+            nth.set(0)
+            lingered += not buffer.counts().unmapped
+            if holder == "driver":
+                defer(nic.restore)
+                nic.unbind_driver()
+                ksft_eq(buffer.counts().unmapped, 1, "the driver is gone")
+            ksft_true(wait_for(lambda b=buffer: b.counts().unmapped, DEADLINE),
+                      f"still mapped after allocation {number} failed")
+            receiver.release()
+            receiver.sock.close()
+            _check_over(buffer)
+    ksft_pr(f"{failed} allocations failed; still mapped then: {lingered}")
+    ksft_ge(failed, 1)
+    ksft_ge(lingered, 1, "no failure made the queue go on with the memory")
+
+
 @leaves_nothing
 def module_is_held(cfg):
     """A binding holds the exporter's module when user space does not."""
@@ -445,6 +557,7 @@ CASES = [
     spoiled,
     runs,
     misaligned,
+    other_size,
     refused,
     refused_and_closed,
     bound_again_and_again,
@@ -454,7 +567,10 @@ CASES = [
     module_is_held,
     single_pages_64k,
     no_memory,
-    # last: the NIC is set up again after it
+    slow_unmap,
+    # last: the NIC is set up again after these
+    restart_failed,
+    slow_unmap_and_gone,
     device_gone,
 ]
 

@@ -33,10 +33,12 @@ LONGEST_RUN = 1023
 _CREATE = 0x4010de00
 _FAIL = 0x4008de01
 _SPOIL = 0x0000de03
+_STALL = 0x4008de04
 _CREATE_ARGS = struct.Struct("=QII")
 _RUN = struct.Struct("=IIII")
 _FAIL_ARGS = struct.Struct("=II")
 _FLAG_GUARD = 1
+_FLAG_SHORT = 2
 _STEPS = {"attach": 0, "map": 1}
 
 Counts = namedtuple("Counts", (
@@ -77,16 +79,17 @@ class ExporterBuffer(MappedDmabuf):
     A dma-buf of the test exporter.
 
     The memory comes in the order of @seed's choice, so that addresses do not
-    ascend; with None, in the order of the runs. Outlives close(): counts()
-    is for then. forget() is the end.
+    ascend; with None, in the order of the runs. With @short the dma-buf says
+    that it is a page smaller than its runs. Outlives close(): counts() is for
+    then. forget() is the end.
 
     Attributes, beside those of MappedDmabuf:
       runs: list of Run
     """
 
-    def __init__(self, runs, seed=1):
+    def __init__(self, runs, seed=1, short=False):
         self.runs = [Run(run) if isinstance(run, int) else run for run in runs]
-        super().__init__(sum(run.pages for run in self.runs) * PAGE)
+        super().__init__((sum(run.pages for run in self.runs) - short) * PAGE)
         self._starts = [0, *itertools.accumulate(
             run.pages * PAGE for run in self.runs)][:-1]
         turns = list(range(len(self.runs)))
@@ -101,7 +104,7 @@ class ExporterBuffer(MappedDmabuf):
             self._open(fcntl.ioctl(self._device, _CREATE,
                                    bytearray(_CREATE_ARGS.pack(
                                        ctypes.addressof(keep), len(self.runs),
-                                       _FLAG_GUARD))))
+                                       _FLAG_GUARD | _FLAG_SHORT * short))))
         except BaseException:
             self.forget()
             raise
@@ -113,6 +116,11 @@ class ExporterBuffer(MappedDmabuf):
     def fail(self, step, number):
         """Let "attach" or "map" fail with an errno from now on; 0: work."""
         fcntl.ioctl(self._device, _FAIL, _FAIL_ARGS.pack(_STEPS[step], number))
+
+    def stall(self, seconds):
+        """Let each unmap take so long from now on."""
+        fcntl.ioctl(self._device, _STALL,
+                    _FAIL_ARGS.pack(round(seconds * 1000), 0))
 
     def counts(self):
         """What importers have done with the buffer, as Counts."""
