@@ -155,10 +155,8 @@ impl<'a> Receiver<'a, '_> {
     }
 
     fn tell_linear(&mut self, len: usize, copy: impl FnOnce(&mut RecvMsg<'_>) -> usize) -> Result {
-        // Bytes without a message could not be told from a hole in the iov.
-        if !self.msg.has_cmsg_room(size_of::<DmabufCmsg>()) {
-            return Err(ETOOSMALL);
-        }
+        // Before the message, as in C, which shows where both fail. Bytes without a message stay in
+        // the queue.
         if copy(self.msg) != len {
             return Err(EFAULT);
         }
