@@ -53,6 +53,7 @@ _RECEIVE = (
     TestFile("order", "order.py", "ours", 600),
     TestFile("packets", "packets.py", "ours", 600),
     TestFile("tokens", "tokens.py", "ours", 900),
+    TestFile("token_numbers", "token_numbers.py", "ours", 600),
     TestFile("threads", "threads.py", "ours", 600),
     TestFile("many_tokens", "many_tokens.py", "ours", 900),
     TestFile("stack", "stack.py", "ours", 900),
