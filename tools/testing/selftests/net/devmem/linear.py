@@ -19,7 +19,8 @@ from lib.py import (KsftSkipEx, MIB, defer, ksft_eq, ksft_exit, ksft_ge,
                     ksft_variants, leaves_nothing, merges_packets, os_error,
                     pattern, run_in_env, send)
 from lib.py.rawmsg import Memory, RawReceive
-from lib.py.uapi import CMSG_SPACE, ETOOSMALL
+from lib.py.uapi import (CMSG_SPACE, DMABUF_CMSG, ETOOSMALL,
+                         SCM_DEVMEM_DMABUF, SCM_DEVMEM_LINEAR)
 
 
 def _late():
@@ -150,6 +151,56 @@ def iov_faults(cfg):
 
 
 @leaves_nothing
+def every_byte(cfg):
+    """
+    What a call leaves in its buffers: the linear part's message says nothing
+    but its length, its bytes are the only ones in the iov.
+    """
+    late = _late()
+    receiver = _one_packet(cfg)
+    receive = RawReceive()
+    receive.fill(0xA5)
+    ksft_eq(receive(receiver.sock), late + 700)
+    ksft_eq((receive.header.controllen, receive.header.flags),
+            (2 * CMSG_SPACE, 0))
+    ksft_eq(receive.iov_bytes(late + 700), pattern(0, late) + b"\xa5" * 700)
+    (*linear, told), (*dmabuf, piece) = receive.messages()
+    ksft_eq((linear, dmabuf), ([socket.SOL_SOCKET, SCM_DEVMEM_LINEAR],
+                               [socket.SOL_SOCKET, SCM_DEVMEM_DMABUF]))
+    # offset, size, token, dma-buf, flags
+    ksft_eq(DMABUF_CMSG.unpack(told), (0, late, 0, 0, 0))
+    offset, size, token, _, flags = DMABUF_CMSG.unpack(piece)
+    ksft_eq((size, token, flags), (700, 1, 0))
+    ksft_eq(receiver.dmabuf.read(offset, 700), pattern(late, 700))
+    ksft_eq(receive.control_bytes(3 * CMSG_SPACE)[2 * CMSG_SPACE:],
+            b"\xa5" * CMSG_SPACE)
+
+
+@leaves_nothing
+def neither_room_nor_memory(cfg):
+    """
+    No room for the message of a linear part, nor memory for its bytes. C
+    copies first, and says EFAULT.
+    """
+    late = _late()
+    receiver = _one_packet(cfg)
+    receive = RawReceive()
+    memory = Memory()
+    defer(memory.close)
+    for writable in (0, late - 1):
+        ksft_eq(os_error(receive, receiver.sock, size=4096,
+                         control=CMSG_SPACE - 1,
+                         iov_at=memory.end - writable), errno.EFAULT)
+    for control in (0, CMSG_SPACE - 1):
+        ksft_eq(os_error(receive, receiver.sock, size=4096, control=control,
+                         iov_at=memory.end - late), ETOOSMALL)
+    # and no room at all for that of the rest: no message can be written
+    ksft_eq(os_error(receive, receiver.sock, control_at=8), errno.EFAULT)
+    receiver.receive_all(receiver.queued())
+    ksft_eq(receiver.kinds, {"linear": late, "dmabuf": 700, "plain": 0})
+
+
+@leaves_nothing
 def control_full_behind_the_linear_part(cfg):
     """Room for the linear part's message alone: it comes alone."""
     late = _late()
@@ -239,6 +290,8 @@ CASES = [
     linear_in_parts,
     iov_too_small,
     iov_faults,
+    every_byte,
+    neither_room_nor_memory,
     control_too_small,
     control_full_behind_the_linear_part,
     peek,

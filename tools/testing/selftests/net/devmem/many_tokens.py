@@ -64,13 +64,19 @@ class Peeker:
         return took / count
 
     def issue_to_the_limit(self):
-        """Get tokens until there are no more; returns the errno then."""
+        """
+        Get tokens until there are no more; returns the errno then, and the
+        numbers that came in calls that were cut short.
+        """
+        numbers = []
         while True:
             try:
                 self._receive(self.sock, socket.MSG_PEEK)
             except OSError as error:
-                return error.errno
+                return error.errno, numbers
             self.count += self._receive.cmsgs
+            if self._receive.cmsgs < FRAGS:
+                numbers += [piece.token for piece in self._receive.pieces()]
 
     def release(self, first, count):
         """Give @count tokens back; returns the CPU time of it per token."""
@@ -110,7 +116,7 @@ def _compare(many, few):
     for turn in range(150):
         for which, peeker in enumerate((many, few)):
             issue[which].append(peeker.issue(FEW))
-            # what was given back last is given out first, in any order
+            # the lowest that are free are given out first
             release[which].append(peeker.release(peeker.count - FEW + 1, FEW))
         if turn % 3 == 0:
             # and from somewhere in the middle, to be issued again
@@ -172,14 +178,19 @@ def _reader_delays_nobody(cfg, dmabuf, binding):
 
 def _limit(many):
     """
-    Ours ends at a number that no dma-buf needs, with EBUSY and nothing lost.
-    C goes on until the kernel is out of memory.
+    Ours ends at a number that no dma-buf needs, with EBUSY and nothing lost,
+    and what comes back there is given out again, lowest first. C goes on until
+    the kernel is out of memory.
     """
-    ksft_eq(many.issue_to_the_limit(), errno.EBUSY)
+    ksft_eq(many.issue_to_the_limit()[0], errno.EBUSY)
     ksft_eq(many.count, MOST)
-    many.release(MOST // 2, 3)
-    ksft_eq(many.issue_to_the_limit(), errno.EBUSY)
-    ksft_eq(many.count, MOST)
+    for ranges in ([(MOST // 2, 3)], [(MOST, 1)], [(MOST - 70, 40), (7, 1)]):
+        for first, count in ranges:
+            many.release(first, count)
+        free = sorted(number for first, count in ranges
+                      for number in range(first, first + count))
+        ksft_eq(many.issue_to_the_limit(), (errno.EBUSY, free))
+        ksft_eq(many.count, MOST)
 
 
 @leaves_nothing

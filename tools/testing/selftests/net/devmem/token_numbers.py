@@ -307,6 +307,28 @@ def _release(sock, tokens, writing):
         freed += dontneed(sock, batch)
 
 
+def _hand_over(receiver, size, pipe):
+    """
+    Receives @size bytes and writes most tokens to a pipe, in any order and
+    not at once; returns (how many came, those that were kept).
+    """
+    kept, issued = set(), 0
+    dice = random.Random(3)
+    while receiver.position < size:
+        message = receiver.receive(control=32 * CMSG_SPACE)
+        tokens = [piece.token for piece in message.pieces]
+        receiver.tokens = []
+        ksft_eq(len(set(tokens)), len(tokens), "twice in one call")
+        ksft_eq(kept & set(tokens), set(), "given again while it is out")
+        kept.update(tokens)
+        issued += len(tokens)
+        gone = dice.sample(sorted(kept), len(kept) - min(len(kept), 50))
+        kept.difference_update(gone)
+        os.write(pipe, b"".join(map(TOKEN.pack, gone)))
+    os.close(pipe)
+    return issued, kept
+
+
 @leaves_nothing
 def others_give_back(cfg):
     """
@@ -321,21 +343,7 @@ def others_give_back(cfg):
                  for _ in range(2)]
     os.close(reading)
     send(sender, 0, size)
-    kept, issued = set(), 0
-    dice = random.Random(3)
-    while receiver.position < size:
-        message = receiver.receive(control=32 * CMSG_SPACE)
-        tokens = [piece.token for piece in message.pieces]
-        receiver.tokens = []
-        ksft_eq(len(set(tokens)), len(tokens), "twice in one call")
-        ksft_eq(kept & set(tokens), set(), "given again while it is out")
-        # in any order: what the call before it left is given back meanwhile
-        kept.update(tokens)
-        issued += len(tokens)
-        gone = dice.sample(sorted(kept), len(kept) - min(len(kept), 50))
-        kept.difference_update(gone)
-        os.write(writing, b"".join(map(TOKEN.pack, gone)))
-    os.close(writing)
+    issued, kept = _hand_over(receiver, size, writing)
     counts = [releaser.result() for releaser in releasers]
     ksft_pr(f"{issued} tokens, {counts} given back, up to {max(kept)}")
     ksft_eq(sum(freed for _, freed in counts), issued - len(kept))

@@ -50,6 +50,8 @@ _RECEIVE = (
     TestFile("transfer", "transfer.py", "ours", 900),
     TestFile("recvmsg", "recvmsg.py", "ours", 900),
     TestFile("buffers", "buffers.py", "ours", 600),
+    TestFile("observable", "observable.py", "ours", 600),
+    TestFile("wakeups", "wakeups.py", "ours", 600),
     TestFile("order", "order.py", "ours", 600),
     TestFile("packets", "packets.py", "ours", 600),
     TestFile("tokens", "tokens.py", "ours", 900),

@@ -7,6 +7,7 @@ import struct
 
 # offsets
 _SACKED = 28
+_RCV_SPACE = 96
 _TOTAL_RETRANS = 100
 
 
@@ -18,6 +19,11 @@ def state(sock):
 def sacked(sock):
     """Segments that the other end has got out of order."""
     return _u32(sock, _SACKED)
+
+
+def receive_space(sock):
+    """What TCP thinks that a reader takes in a round trip, in bytes."""
+    return _u32(sock, _RCV_SPACE)
 
 
 def retransmitted(sock):

@@ -23,8 +23,11 @@ DMABUF_CMSG = struct.Struct("=QIIII")
 # struct dmabuf_token: token_start, token_count
 DMABUF_TOKEN = struct.Struct("=II")
 
+# struct cmsghdr: cmsg_len, cmsg_level, cmsg_type
+CMSG_HEADER = struct.Struct("=QII")
+
 # A control buffer of this many bytes has room for one of our messages.
-CMSG_SPACE = 16 + DMABUF_CMSG.size
+CMSG_SPACE = CMSG_HEADER.size + DMABUF_CMSG.size
 
 # Limits of one SO_DEVMEM_DONTNEED call.
 MAX_DONTNEED_TOKENS = 128
