@@ -23,11 +23,24 @@ pub(crate) struct Queue<'a> {
     attr: Attr<'a>,
 }
 
+/// An attribute, and the number in it.
+struct Number<'a> {
+    value: u32,
+    attr: Attr<'a>,
+}
+
+impl<'a> Number<'a> {
+    fn read(attr: Attr<'a>) -> Result<Self> {
+        let value = attr.u32()?;
+        Ok(Self { value, attr })
+    }
+}
+
 /// The attributes of a `bind-rx` request.
 pub(crate) struct BindRx<'a> {
     extack: ExtAck<'a>,
-    ifindex: Attr<'a>,
-    fd: Attr<'a>,
+    ifindex: Number<'a>,
+    fd: Number<'a>,
     page_size: Option<Attr<'a>>,
     niov_shift: u32,
     queues: KVec<Queue<'a>>,
@@ -54,18 +67,19 @@ impl<'a> BindRx<'a> {
         )?;
         let mut this = Self {
             extack: request.extack(),
-            ifindex,
-            fd,
+            ifindex: Number::read(ifindex)?,
+            fd: Number::read(fd)?,
             page_size: request.attr(bindings::NETDEV_A_DMABUF_RX_PAGE_SIZE),
             niov_shift: PAGE_SHIFT as u32,
             queues: KVec::new(),
         };
         if let Some(attr) = this.page_size {
-            if !attr.u32().is_power_of_two() {
+            let size = attr.u32()?;
+            if !size.is_power_of_two() {
                 this.blame(attr, fmt!("rx-page-size must be a power of 2"));
                 return Err(EINVAL);
             }
-            this.niov_shift = attr.u32().trailing_zeros();
+            this.niov_shift = size.trailing_zeros();
         }
         Ok(this)
     }
@@ -110,11 +124,11 @@ impl<'a> BindRx<'a> {
             c"each of queues needs a type, which is rx",
         )?;
 
-        if kind.u32() != bindings::netdev_queue_type_NETDEV_QUEUE_TYPE_RX {
+        if kind.u32()? != bindings::netdev_queue_type_NETDEV_QUEUE_TYPE_RX {
             self.blame(kind, fmt!("bind-rx takes queues of type rx only"));
             return Err(EINVAL);
         }
-        let (index, count) = (id.u32(), dev.rx_queues());
+        let (index, count) = (id.u32()?, dev.rx_queues());
         if index >= count {
             self.blame(
                 id,
@@ -126,11 +140,11 @@ impl<'a> BindRx<'a> {
     }
 
     pub(crate) fn ifindex(&self) -> u32 {
-        self.ifindex.u32()
+        self.ifindex.value
     }
 
     pub(crate) fn fd(&self) -> u32 {
-        self.fd.u32()
+        self.fd.value
     }
 
     /// Size of the niovs that it asks for, as a power of two; a page if it does not say.
@@ -158,17 +172,17 @@ impl<'a> BindRx<'a> {
 
     /// It is about the interface.
     pub(crate) fn blame_device(&self, why: fmt::Arguments<'_>) {
-        self.blame(self.ifindex, why);
+        self.blame(self.ifindex.attr, why);
     }
 
     /// It is about the dma-buf.
     pub(crate) fn blame_buffer(&self, why: fmt::Arguments<'_>) {
-        self.blame(self.fd, why);
+        self.blame(self.fd.attr, why);
     }
 
     /// It is about the page size, if the request asks for one; else about the interface.
     pub(crate) fn blame_page_size(&self, why: fmt::Arguments<'_>) {
-        self.blame(self.page_size.unwrap_or(self.ifindex), why);
+        self.blame(self.page_size.unwrap_or(self.ifindex.attr), why);
     }
 
     /// It is about one of the queues.

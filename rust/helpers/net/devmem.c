@@ -271,14 +271,14 @@ __rust_helper struct net *rust_helper_genl_info_net(const struct genl_info *info
 	return genl_info_net(info);
 }
 
-__rust_helper void *rust_helper_genlmsg_data(const struct genlmsghdr *hdr)
+/* The attributes of a request, after the family's own header */
+__rust_helper const struct nlattr *
+rust_helper_genl_info_attrs(const struct genl_info *info, int *len)
 {
-	return genlmsg_data(hdr);
-}
+	int hdrlen = GENL_HDRLEN + info->family->hdrsize;
 
-__rust_helper int rust_helper_genlmsg_len(const struct genlmsghdr *hdr)
-{
-	return genlmsg_len(hdr);
+	*len = nlmsg_attrlen(info->nlhdr, hdrlen);
+	return nlmsg_attrdata(info->nlhdr, hdrlen);
 }
 
 __rust_helper int rust_helper_nla_ok(const struct nlattr *nla, int remaining)
@@ -295,6 +295,11 @@ __rust_helper struct nlattr *rust_helper_nla_next(const struct nlattr *nla,
 __rust_helper int rust_helper_nla_type(const struct nlattr *nla)
 {
 	return nla_type(nla);
+}
+
+__rust_helper int rust_helper_nla_len(const struct nlattr *nla)
+{
+	return nla_len(nla);
 }
 
 __rust_helper u32 rust_helper_nla_get_u32(const struct nlattr *nla)

@@ -57,13 +57,9 @@ impl<'a> Request<'a> {
         unsafe { ExtAck::from_raw((*self.info).extack) }
     }
 
-    /// A top-level attribute, if the request has it.
+    /// A top-level attribute, if the request has it; the last one, if it is there more than once.
     pub fn attr(&self, kind: u32) -> Option<Attr<'a>> {
-        // SAFETY: The request is valid, and `attrs` has an entry for every attribute that the
-        // family's policy knows, of which `kind` is one.
-        let raw = unsafe { *(*self.info).attrs.add(kind as usize) };
-        // SAFETY: The attribute lies in the message.
-        unsafe { Attr::from_raw(raw) }
+        self.attrs_of(kind).last()
     }
 
     /// A top-level attribute that the request must have.
@@ -82,16 +78,9 @@ impl<'a> Request<'a> {
 
     /// All top-level attributes of a kind that may occur more than once.
     pub fn attrs_of(&self, kind: u32) -> impl Iterator<Item = Attr<'a>> {
-        // SAFETY: The request is valid; head and length of its payload come from the message.
-        let (mut next, mut left) = unsafe {
-            let hdr = (*self.info).genlhdr;
-            (
-                bindings::genlmsg_data(hdr)
-                    .cast::<bindings::nlattr>()
-                    .cast_const(),
-                bindings::genlmsg_len(hdr),
-            )
-        };
+        let mut left = 0;
+        // SAFETY: The request is valid, and its header was checked.
+        let mut next = unsafe { bindings::genl_info_attrs(self.info, &mut left) };
         core::iter::from_fn(move || loop {
             // SAFETY: `next` and `left` stay inside the message: `nla_ok` checks each step.
             unsafe {
@@ -198,10 +187,19 @@ impl<'a> Attr<'a> {
         })
     }
 
-    /// The value of an attribute that the policy declares as `u32`.
-    pub fn u32(&self) -> u32 {
-        // SAFETY: The attribute is valid; a policy of `u32` has checked that it has four bytes.
-        unsafe { bindings::nla_get_u32(self.raw.as_ptr()) }
+    /// The value, which is a number of 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the attribute is shorter. One that the policy declares as `u32` is not.
+    pub fn u32(&self) -> Result<u32> {
+        // SAFETY: By the type invariant.
+        let len = unsafe { bindings::nla_len(self.raw.as_ptr()) };
+        if usize::try_from(len)? < size_of::<u32>() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The attribute is valid, and has four bytes.
+        Ok(unsafe { bindings::nla_get_u32(self.raw.as_ptr()) })
     }
 
     /// Parses the attributes nested in this one.
@@ -214,6 +212,7 @@ impl<'a> Attr<'a> {
         policy: &'static Policy<N>,
         extack: ExtAck<'_>,
     ) -> Result<[Option<Attr<'a>>; N]> {
+        const { assert!(N > 0 && N - 1 <= bindings::NLA_TYPE_MASK as usize) };
         let mut table: [*mut bindings::nlattr; N] = [ptr::null_mut(); N];
         // SAFETY: `table` and the policy have an entry for each of `0..N`.
         to_result(unsafe {
@@ -252,7 +251,8 @@ impl<const N: usize> Policy<N> {
 #[derive(Clone, Copy)]
 pub struct ExtAck<'a> {
     raw: *mut bindings::netlink_ext_ack,
-    _ack: PhantomData<&'a bindings::netlink_ext_ack>,
+    // Invariant, so that what it points at lives no shorter.
+    _ack: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
 impl<'a> ExtAck<'a> {
@@ -307,9 +307,10 @@ impl<'a> ExtAck<'a> {
     }
 
     /// Points at the attribute that is wrong.
-    pub fn bad_attr(&self, attr: Attr<'_>) {
-        // SAFETY: Null or valid for `'a`. The attribute lies in the request, which outlives the
-        // ACK.
+    ///
+    /// What lies in another message than the request is left out of the ACK.
+    pub fn bad_attr(&self, attr: Attr<'a>) {
+        // SAFETY: Null or valid for `'a`. Whoever sends the ACK only compares the address.
         if let Some(ack) = unsafe { self.raw.as_mut() } {
             ack.bad_attr = attr.raw.as_ptr();
             ack.policy = ptr::null();
@@ -317,7 +318,7 @@ impl<'a> ExtAck<'a> {
     }
 
     /// Says which attribute is missing, at top level or in `nest`.
-    pub fn missing(&self, nest: Option<Attr<'_>>, kind: u32) {
+    pub fn missing(&self, nest: Option<Attr<'a>>, kind: u32) {
         // SAFETY: As for `bad_attr`.
         if let Some(ack) = unsafe { self.raw.as_mut() } {
             ack.miss_nest = nest.map_or(ptr::null(), |nest| nest.raw.as_ptr());
@@ -334,5 +335,113 @@ impl<'a> ExtAck<'a> {
         };
         #[cfg(not(CONFIG_TRACEPOINTS))]
         let _ = message;
+    }
+}
+
+#[cfg(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST)]
+#[kunit_tests(net_devmem_genetlink)]
+mod tests {
+    use super::*;
+
+    const NESTED: u16 = bindings::NLA_F_NESTED as u16;
+
+    /// A request whose attributes are these bytes, in words of the machine.
+    #[repr(C, align(4))]
+    struct Message {
+        netlink: bindings::nlmsghdr,
+        generic: bindings::genlmsghdr,
+        attrs: [u16; 16],
+    }
+
+    fn with_request<R>(attrs: &[u16], work: impl FnOnce(Request<'_>) -> R) -> R {
+        let mut message = Message {
+            netlink: bindings::nlmsghdr::default(),
+            generic: bindings::genlmsghdr::default(),
+            attrs: [0; 16],
+        };
+        message.attrs[..attrs.len()].copy_from_slice(attrs);
+        message.netlink.nlmsg_len = (20 + 2 * attrs.len()) as u32;
+        let family: bindings::genl_family = pin_init::zeroed();
+        let mut info: bindings::genl_info = pin_init::zeroed();
+        info.family = &family;
+        info.nlhdr = (&raw const message).cast();
+        // SAFETY: What is asked of the request here lives as long as `work` runs.
+        work(unsafe { Request::from_raw(&mut info) })
+    }
+
+    /// An attribute is its length, its type, and its value, of multiples of four bytes here.
+    const TWO_NUMBERS: [u16; 8] = [8, 3, 7, 0, 8, 3, 9, 0];
+
+    #[test]
+    fn the_last_of_a_kind_counts() {
+        with_request(&TWO_NUMBERS, |request| {
+            assert_eq!(request.attr(3).map(|attr| attr.u32()), Some(Ok(9)));
+            let all = request.attrs_of(3).map(|attr| attr.u32());
+            assert!(all.eq([Ok(7), Ok(9)]));
+        });
+    }
+
+    #[test]
+    fn a_kind_that_no_policy_knows_is_not_there() {
+        with_request(&TWO_NUMBERS, |request| {
+            for kind in [0, 1, 2, 4, 1000, 0x4003, u32::MAX] {
+                assert!(request.attr(kind).is_none());
+            }
+        });
+    }
+
+    #[test]
+    fn a_number_needs_its_bytes() {
+        for len in [4, 5, 6, 7] {
+            with_request(&[len, 3, 0xffff, 0xffff], |request| {
+                assert_eq!(request.attr(3).map(|attr| attr.u32()), Some(Err(EINVAL)));
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_not_there() {
+        for attrs in [
+            &[8, 3][..],
+            &[12, 3, 1, 0],
+            &[3, 3, 1, 0],
+            &[0, 3, 1, 0],
+            &[8],
+        ] {
+            with_request(attrs, |request| assert!(request.attr(3).is_none()));
+        }
+    }
+
+    #[test]
+    fn a_nest_has_what_lies_in_it() {
+        struct AnyBytes([bindings::nla_policy; 4]);
+
+        // SAFETY: It never changes.
+        unsafe impl Sync for AnyBytes {}
+
+        static POLICY: AnyBytes = AnyBytes(
+            [bindings::nla_policy {
+                type_: bindings::NLA_BINARY as u8,
+                ..pin_init::zeroed()
+            }; 4],
+        );
+
+        // SAFETY: It never changes.
+        let policy = unsafe { Policy::<4>::from_raw(&POLICY.0) };
+        let nested = |attrs: &[u16]| {
+            with_request(attrs, |request| {
+                // SAFETY: Null: nobody wants to know.
+                let extack = unsafe { ExtAck::from_raw(ptr::null_mut()) };
+                let nest = request.attr(1).ok_or(ENODATA)?;
+                let found = nest.nested(policy, extack)?;
+                found.get(3).copied().flatten().ok_or(ENODATA)?.u32()
+            })
+        };
+        assert_eq!(nested(&[12, 1 | NESTED, 8, 3, 5, 0]), Ok(5));
+        assert_eq!(nested(&[8, 1 | NESTED, 4, 3]), Err(EINVAL));
+        assert_eq!(nested(&[4, 1 | NESTED]), Err(ENODATA));
+        // More than the nest has, and no nest at all.
+        assert_eq!(nested(&[8, 1 | NESTED, 8, 3, 5, 0]), Err(EINVAL));
+        assert_eq!(nested(&[12, 1, 8, 3, 5, 0]), Err(EINVAL));
     }
 }
