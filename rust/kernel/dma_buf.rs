@@ -62,7 +62,7 @@ impl DmaBuf {
         unsafe { bindings::dma_buf_inode(self.ptr.as_ptr()) }
     }
 
-    /// Name of the exporter.
+    /// Name of the exporter, which never changes; what user space may call the buffer is another.
     pub fn exporter_name(&self) -> &CStr {
         // SAFETY: The name is set before a dma-buf can be had, and belongs to the exporter's
         // module, of which the dma-buf holds a reference.

@@ -93,14 +93,14 @@ fn refusal_at<'a>(
     error: Error,
 ) {
     let name = dev.name();
-    let split = dev.header_split();
+    let split = dev.header_split().filter(|_| error == EINVAL);
 
-    if error == EINVAL && !split.enabled {
+    if split.is_some_and(|split| !split.enabled) {
         wanted.blame_device(fmt!(
             "tcp-data-split is off: ethtool -G {} tcp-data-split on",
             name
         ));
-    } else if error == EINVAL && split.threshold != 0 {
+    } else if let Some(split) = split.filter(|split| split.threshold != 0) {
         wanted.blame_device(fmt!(
             "hds-thresh is {}: ethtool -G {} hds-thresh 0",
             split.threshold,

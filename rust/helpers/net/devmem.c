@@ -72,12 +72,6 @@ rust_helper_netdev_real_num_rx_queues(const struct net_device *dev)
 	return dev->real_num_rx_queues;
 }
 
-__rust_helper const char *
-rust_helper_netdev_name_raw(const struct net_device *dev)
-{
-	return dev->name;
-}
-
 __rust_helper bool rust_helper_netdev_is_hardware(const struct net_device *dev)
 {
 	return dev->dev.parent;

@@ -9,6 +9,7 @@
 use crate::{
     bindings,
     device::Device,
+    fmt,
     prelude::*,
     str::CStr,
     sync::aref::{ARef, AlwaysRefCounted},
@@ -89,10 +90,14 @@ impl NetDevice {
     }
 
     /// Name of the interface, at this moment.
-    pub fn name(&self) -> &CStr {
-        // SAFETY: The name is terminated and lies in the device. A rename may tear it, which is
-        // harmless in a message, and leaves the last byte zero.
-        unsafe { CStr::from_char_ptr(bindings::netdev_name_raw(self.as_raw())) }
+    ///
+    /// Context: any but hardirq. Waits for a rename that is under way.
+    pub fn name(&self) -> InterfaceName {
+        let mut name = InterfaceName([0; IFNAMSIZ]);
+
+        // SAFETY: The device is valid, and there is room for a name.
+        unsafe { bindings::netdev_copy_name(self.as_raw(), name.0.as_mut_ptr().cast()) };
+        name
     }
 
     /// Index of the interface in its network namespace, at this moment.
@@ -115,6 +120,28 @@ impl NetDevice {
         unsafe { bindings::netdev_lock(self.as_raw()) };
         // SAFETY: The lock was just taken.
         unsafe { NetDeviceGuard::assume_locked(self.as_raw()) }
+    }
+}
+
+/// Room that the longest name of an interface takes, and the zero byte after it.
+const IFNAMSIZ: usize = bindings::IFNAMSIZ as usize;
+
+/// The name that an interface had when it was asked for.
+///
+/// A copy, since an interface can be renamed at any time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceName([u8; IFNAMSIZ]);
+
+impl InterfaceName {
+    /// The name as a C string.
+    pub fn as_cstr(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_cstr(), f)
     }
 }
 
@@ -171,7 +198,7 @@ impl NetDeviceGuard<'_> {
         unsafe { bindings::netif_device_present(self.as_raw()) }
     }
 
-    /// Whether the driver has queue management and so works under the instance lock.
+    /// Whether the driver works under the instance lock, as those with queue management do.
     pub fn has_queue_management(&self) -> bool {
         // SAFETY: The device is valid.
         unsafe { bindings::netdev_need_ops_lock(self.as_raw()) }
@@ -189,15 +216,19 @@ impl NetDeviceGuard<'_> {
         unsafe { bindings::netdev_real_num_rx_queues(self.as_raw()) }
     }
 
-    /// The configured header split.
-    pub fn header_split(&self) -> HeaderSplit {
-        // SAFETY: The device is valid, and its configuration is protected by the lock.
+    /// The configured header split; [`None`] if the driver works under rtnl, which then protects
+    /// it, and not under the instance lock.
+    pub fn header_split(&self) -> Option<HeaderSplit> {
+        if !self.has_queue_management() {
+            return None;
+        }
+        // SAFETY: The device is valid, and the lock keeps its configuration.
         let cfg = unsafe { &*bindings::netdev_cfg(self.as_raw()) };
-        HeaderSplit {
+        Some(HeaderSplit {
             enabled: u32::from(cfg.hds_config)
                 == bindings::ethtool_tcp_data_split_ETHTOOL_TCP_DATA_SPLIT_ENABLED,
             threshold: cfg.hds_thresh,
-        }
+        })
     }
 
     /// Whether an XDP program is attached.
