@@ -80,20 +80,31 @@ impl RecvMsg<'_> {
 }
 
 /// An option value that `setsockopt` got, in user or in kernel memory.
-pub struct OptVal {
+///
+/// # Invariants
+///
+/// If `ptr` is a kernel pointer, `len` bytes are readable there for `'a`.
+pub struct OptVal<'a> {
     ptr: bindings::sockptr_t,
     len: usize,
+    _value: PhantomData<&'a [u8]>,
 }
 
-impl OptVal {
+impl OptVal<'_> {
     /// Wraps a raw pointer.
     ///
     /// # Safety
     ///
-    /// If `ptr` is a kernel pointer, `len` bytes must be readable there.
+    /// If `ptr` is a kernel pointer, `len` bytes must be readable there for the lifetime of the
+    /// result.
     #[inline]
     pub unsafe fn from_raw(ptr: bindings::sockptr_t, len: usize) -> Self {
-        Self { ptr, len }
+        // INVARIANT: The caller's promise.
+        Self {
+            ptr,
+            len,
+            _value: PhantomData,
+        }
     }
 
     /// Size in bytes.
@@ -116,10 +127,12 @@ impl OptVal {
     /// be read. Nothing is read in part.
     #[inline]
     pub fn read_list<'b, T: FromBytes>(&self, buf: &'b mut [MaybeUninit<T>]) -> Result<&'b [T]> {
+        const { assert!(size_of::<T>() != 0) };
         if self.len % size_of::<T>() != 0 || self.len > size_of_val(buf) {
             return Err(EINVAL);
         }
-        // SAFETY: `buf` has space for `len` bytes, and a kernel pointer is readable for them.
+        // SAFETY: `buf` has space for `len` bytes, and a kernel pointer is readable for them by the
+        // type invariant.
         let left =
             unsafe { bindings::copy_from_sockptr(buf.as_mut_ptr().cast(), self.ptr, self.len) };
         if left != 0 {
