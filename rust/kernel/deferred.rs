@@ -10,7 +10,7 @@ use crate::{
     types::ForeignOwnable,
     workqueue::{impl_has_work, new_work, Queue, Work, WorkItem},
 };
-use core::{mem::ManuallyDrop, ops::Deref, pin::Pin, ptr};
+use core::{mem::ManuallyDrop, ops::Deref, pin::Pin};
 
 /// Lets the scheduler run something else, if it wants to.
 ///
@@ -55,6 +55,11 @@ impl<T: Send + 'static> WorkItem for Inner<T> {
 /// Dropping the box is allowed in any context, softirq and spinlocks included, allocates nothing
 /// and does not sleep. The destructor of `T` runs soon after in process context and may sleep.
 ///
+/// [`workqueue::Queue::try_spawn`](crate::workqueue::Queue::try_spawn) would have to allocate where
+/// the box dies, which may fail there; this has its work item from the beginning, as a type that
+/// [`impl_has_work!`] is called for has. Nobody waits for the destructor: `T` has to be a type of
+/// the kernel proper, or of a module that is never unloaded.
+///
 /// # Invariants
 ///
 /// The inner box is valid until `drop`.
@@ -94,33 +99,87 @@ impl<T: Send + 'static> Drop for Deferred<T> {
     }
 }
 
-// SAFETY: `into_foreign` gives the pointer of a live `KBox<Inner<T>>`, which is not null and
-// aligned for `Inner<T>`.
+// SAFETY: The foreign form is that of the inner box.
 unsafe impl<T: Send + 'static> ForeignOwnable for Deferred<T> {
-    const FOREIGN_ALIGN: usize = core::mem::align_of::<Inner<T>>();
+    const FOREIGN_ALIGN: usize = <Pin<KBox<Inner<T>>>>::FOREIGN_ALIGN;
     type Borrowed<'a> = &'a T;
     type BorrowedMut<'a> = &'a T;
 
     fn into_foreign(self) -> *mut c_void {
-        let this = ManuallyDrop::new(self);
+        let mut this = ManuallyDrop::new(self);
 
-        ptr::from_ref::<Inner<T>>(&this.0).cast_mut().cast()
+        // SAFETY: Nothing uses the field after this: `this` is not dropped.
+        unsafe { ManuallyDrop::take(&mut this.0) }.into_foreign()
     }
 
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // SAFETY: The caller passes what `into_foreign` gave, once; so this is the pointer of a
-        // pinned `KBox` whose ownership comes back here.
-        let inner = unsafe { Pin::new_unchecked(KBox::from_raw(ptr.cast::<Inner<T>>())) };
-        Self(ManuallyDrop::new(inner))
+        // SAFETY: The caller passes what `into_foreign` gave, once, which is what the box gave.
+        Self(ManuallyDrop::new(unsafe {
+            ForeignOwnable::from_foreign(ptr)
+        }))
     }
 
     unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a T {
         // SAFETY: The caller promises that the box lives for `'a`.
-        unsafe { &(*ptr.cast::<Inner<T>>()).value }
+        let inner: &'a Inner<T> = unsafe { &*ptr.cast::<Inner<T>>() };
+
+        &inner.value
     }
 
     unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a T {
         // SAFETY: As for `borrow`; the content is pinned, so only a shared reference is given.
         unsafe { Self::borrow(ptr) }
+    }
+}
+
+#[cfg(CONFIG_NET_DEVMEM_RUST_KUNIT_TEST)]
+#[kunit_tests(net_devmem_deferred)]
+mod tests {
+    use super::*;
+    use crate::{
+        interrupt::local_interrupt_disable,
+        sync::{Arc, Completion},
+    };
+
+    /// Says when it is dropped.
+    struct Last(Arc<Completion>);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.complete_all();
+        }
+    }
+
+    fn deferred() -> Result<(Deferred<Last>, Arc<Completion>)> {
+        let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let value = Deferred::try_pin_init(Ok::<_, Error>(Last(done.clone())), GFP_KERNEL)?;
+        Ok((value, done))
+    }
+
+    #[test]
+    fn dropped_where_nothing_may_sleep() -> Result {
+        let (value, done) = deferred()?;
+        let quiet = local_interrupt_disable();
+        drop(value);
+        drop(quiet);
+        done.wait_for_completion();
+        Ok(())
+    }
+
+    #[test]
+    fn comes_back_from_its_foreign_form() -> Result {
+        let (value, done) = deferred()?;
+        let place = core::ptr::from_ref(&*value);
+        let raw = value.into_foreign();
+        // SAFETY: It comes from `into_foreign`, and is not taken back yet.
+        assert!(core::ptr::eq(place, unsafe {
+            Deferred::<Last>::borrow(raw)
+        }));
+        // SAFETY: As above, once.
+        let value = unsafe { Deferred::<Last>::from_foreign(raw) };
+        assert!(core::ptr::eq(place, &*value));
+        drop(value);
+        done.wait_for_completion();
+        Ok(())
     }
 }
