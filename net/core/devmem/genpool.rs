@@ -11,7 +11,7 @@ use kernel::{
     dma::DmaAddress,
     net::netmem::{DmabufArea, Niov},
     prelude::*,
-    sync::lock::spinlock_bh::{new_spinlock_bh, SpinLockBh},
+    sync::{new_spinlock_irq, SpinLockIrq},
 };
 
 /// A stack of the free indices `0..total`.
@@ -69,7 +69,7 @@ impl FreeStack {
 pub(crate) struct NiovPool {
     area: Pin<KBox<DmabufArea>>,
     #[pin]
-    free: SpinLockBh<FreeStack>,
+    free: SpinLockIrq<FreeStack>,
 }
 
 /// Why no pool could be made.
@@ -148,7 +148,7 @@ impl NiovPool {
     pub(crate) fn new(niovs: Niovs) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             area: niovs.area,
-            free <- new_spinlock_bh!(niovs.free),
+            free <- new_spinlock_irq!(niovs.free),
         }? Error)
     }
 
@@ -303,6 +303,28 @@ mod tests {
             assert_eq!(niov.area().dmabuf_id(), 7);
             assert_eq!(pool.area().index_of(niov), Some(i as u32));
         }
+    }
+
+    #[test]
+    fn works_with_interrupts_disabled() {
+        let pool = pool(&[(0, 9 * PAGE)]).unwrap();
+        let mut indices = [None; 3];
+        let quiet = kernel::interrupt::local_interrupt_disable();
+        let mut places = indices.iter_mut();
+        pool.alloc(64, |niov| match places.next() {
+            Some(place) => {
+                *place = pool.area().index_of(niov);
+                true
+            }
+            None => false,
+        });
+        assert!(indices
+            .iter()
+            .flatten()
+            .all(|&index| put_back(&pool, &[index])));
+        drop(quiet);
+        assert_eq!(indices, [Some(0), Some(1), Some(2)]);
+        assert_eq!(pool.available(), 9);
     }
 
     #[test]
