@@ -24,7 +24,7 @@ use kernel::{
     device::Device,
     dma::DataDirection,
     dma_buf::{DmaBuf, Mapping},
-    net::{netdevice::NetDeviceGuard, rx_queue::RxQueueId},
+    net::{netdevice::NetDeviceGuard, rx_queue::Uninstalled},
     page::PAGE_SHIFT,
     prelude::*,
     str::CString,
@@ -256,10 +256,10 @@ impl Binding {
 
     /// The queue went away with its device, which may be the one that did DMA. If it is that of a
     /// lease, the queue that was leased has been restarted.
-    pub(crate) fn forget_queue(self: &Arc<Self>, rxq: RxQueueId, hardware_leaves: bool) {
-        let was_last = self.memory.place.lock().forget(rxq);
+    pub(crate) fn forget_queue(self: &Arc<Self>, queue: &Uninstalled<'_>) {
+        let was_last = self.memory.place.lock().forget(queue);
 
-        if was_last && hardware_leaves {
+        if was_last && queue.hardware_leaves() {
             self.unmap();
         }
         if was_last {

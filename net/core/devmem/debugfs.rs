@@ -41,7 +41,7 @@ pub(crate) fn publish<'a>(
 fn info(memory: &Memory, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (area, buf) = (memory.pool.area(), memory.dma_buf());
     let (niovs, free) = (area.niovs().len(), memory.pool.available());
-    let usage = page_pool::usage(area.dmabuf_id());
+    let usage = provider::OPS.usage(area.dmabuf_id());
     let (bytes, frags) = area.received();
 
     writeln!(f, "id: {}", area.dmabuf_id())?;
@@ -57,6 +57,7 @@ fn info(memory: &Memory, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     // The three are read one after the other, while niovs move.
     writeln!(f, "niovs_out: {}", niovs.saturating_sub(free + usage.idle))?;
     writeln!(f, "page_pools: {}", usage.pools)?;
+    writeln!(f, "pools_detached: {}", usage.pools - usage.in_use)?;
     writeln!(f, "bytes_received: {bytes}")?;
     writeln!(f, "frags_received: {frags}")?;
     writeln!(f, "alloc_failures: {}", memory.alloc_failures())

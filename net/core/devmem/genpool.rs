@@ -154,7 +154,7 @@ impl NiovPool {
 
     /// Allocates up to `want` niovs under one lock and hands each to `give`, until that says no.
     #[inline]
-    pub(crate) fn alloc(&self, want: usize, mut give: impl FnMut(&Niov) -> bool) {
+    pub(crate) fn alloc<'a>(&'a self, want: usize, mut give: impl FnMut(&'a Niov) -> bool) {
         let mut free = self.free.lock();
 
         for _ in 0..self.fair_share(want, free.len()) {

@@ -8,7 +8,7 @@ use kernel::{
     fmt,
     net::{
         netdevice::{NetDevice, NetDeviceGuard},
-        rx_queue::{InstalledProvider, RxQueueId},
+        rx_queue::{InstalledProvider, Uninstalled},
     },
     prelude::*,
     str::CString,
@@ -59,8 +59,12 @@ impl Place {
     /// The queue went away with its device; with the last one, so does the hold on the device.
     ///
     /// Returns whether it was the last, and the binding's use of its mapping ends with it.
-    pub(crate) fn forget(&mut self, rxq: RxQueueId) -> bool {
-        self.installed.retain(|queue| queue.rxq() != rxq);
+    pub(crate) fn forget(&mut self, gone: &Uninstalled<'_>) -> bool {
+        let place = self.installed.iter().position(|queue| queue.is_on(gone));
+        if let Some(queue) = place.and_then(|place| self.installed.remove(place).ok()) {
+            // It is on no other queue.
+            let _ = queue.forget(gone);
+        }
         if !self.installed.is_empty() {
             return false;
         }
@@ -117,7 +121,7 @@ impl Binding {
             place.dev.get_or_insert_with(|| ARef::from(&**dev));
             if let Err(full) = place.installed.push_within_capacity(installed) {
                 drop(place);
-                full.0.close(dev);
+                close(full.0, dev);
                 return Err(ENOMEM);
             }
         }
@@ -130,10 +134,15 @@ impl Binding {
         let (queues, is_user) = self.memory.place.lock().take();
 
         for queue in queues {
-            queue.close(dev);
+            close(queue, dev);
         }
         if is_user {
             self.remove_user();
         }
     }
+}
+
+/// `dev` is the device that the queue belongs to, so this can't fail.
+fn close(queue: InstalledProvider<Binding>, dev: &NetDeviceGuard<'_>) {
+    kernel::warn_on!(queue.close(dev).is_err());
 }

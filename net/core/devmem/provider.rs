@@ -7,7 +7,7 @@ use kernel::{
     net::{
         netmem::Niov,
         page_pool::{MemoryProvider, PoolSetup, ProviderOps, Refill},
-        rx_queue::RxQueueId,
+        rx_queue::Uninstalled,
     },
     page::PAGE_SHIFT,
     prelude::*,
@@ -18,8 +18,7 @@ use kernel::{
 pub(crate) static OPS: ProviderOps<Binding> = ProviderOps::new();
 
 impl MemoryProvider for Binding {
-    fn init(&self, pool: &mut PoolSetup<'_>) -> Result {
-        pool.forbid_dma_sync();
+    fn init(&self, pool: &PoolSetup<'_>) -> Result {
         // A driver that fills its ring with other pieces would write past a niov's end.
         let shift = self.memory.pool.area().niov_shift() as usize;
         if PAGE_SHIFT.checked_add(pool.order() as usize) != Some(shift) {
@@ -33,7 +32,7 @@ impl MemoryProvider for Binding {
     }
 
     #[inline]
-    fn alloc(&self, pool: &mut Refill<'_>) {
+    fn alloc<'a>(&'a self, pool: &mut Refill<'_, 'a>) {
         let room = pool.room();
 
         self.memory.pool.alloc(room, |niov| pool.push(niov));
@@ -52,7 +51,7 @@ impl MemoryProvider for Binding {
         self.memory.pool.area().dmabuf_id()
     }
 
-    fn uninstall(this: ArcBorrow<'_, Self>, rxq: RxQueueId, hardware_leaves: bool) {
-        Arc::from(this).forget_queue(rxq, hardware_leaves);
+    fn uninstall(this: ArcBorrow<'_, Self>, queue: &Uninstalled<'_>) {
+        Arc::from(this).forget_queue(queue);
     }
 }

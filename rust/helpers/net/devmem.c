@@ -3,8 +3,8 @@
 /*
  * C inlines that the device memory abstractions in rust/kernel/net/ call.
  *
- * Fields of struct sock, net_device, page_pool and sk_buff are reached through
- * helpers too. Bindgen leaves out a member that is a struct with a tag but
+ * Fields of struct sock, net_device and sk_buff are reached through helpers
+ * too. Bindgen leaves out a member that is a struct with a tag but
  * without a name (slock_owned in socket_lock_t), and says nothing: with
  * PROVE_LOCKING all that follows it in struct sock is 64 bytes off.
  */
@@ -20,7 +20,8 @@
 #include <net/netdev_queues.h>
 #include <net/netdev_rx_queue.h>
 #include <net/netmem.h>
-#include <net/page_pool/types.h>
+#include <net/page_pool/helpers.h>
+#include <net/page_pool/memory_provider.h>
 #include <net/sock.h>
 
 /* net_device and its RX queues */
@@ -109,44 +110,60 @@ rust_helper_rx_queue_is_leaving(const struct netdev_rx_queue *rxq)
 	       READ_ONCE(rxq->dev->reg_state) > NETREG_REGISTERED;
 }
 
+/*
+ * A queue goes, and its provider is told: nothing must find the provider there
+ * any more. The caller holds the instance lock.
+ */
+__rust_helper void rust_helper_rx_queue_clear_provider(struct netdev_rx_queue *rxq,
+						       const void *mp_priv)
+{
+	if (rxq->mp_params.mp_priv == mp_priv)
+		memset(&rxq->mp_params, 0, sizeof(rxq->mp_params));
+}
+
 /* page pool */
 
+__rust_helper void *rust_helper_net_mp_pool_priv(const struct page_pool *pool)
+{
+	return net_mp_pool_priv(pool);
+}
+
 __rust_helper unsigned int
-rust_helper_page_pool_order(const struct page_pool *pool)
+rust_helper_net_mp_pool_order(const struct page_pool *pool)
 {
-	return pool->p.order;
+	return net_mp_pool_order(pool);
 }
 
-__rust_helper void rust_helper_page_pool_forbid_dma_sync(struct page_pool *pool)
+__rust_helper void
+rust_helper_net_mp_pool_disable_dma_sync(struct page_pool *pool)
 {
-	pool->dma_sync = false;
-	pool->dma_sync_for_cpu = false;
+	net_mp_pool_disable_dma_sync(pool);
 }
 
-__rust_helper struct pp_alloc_cache *
-rust_helper_page_pool_alloc_cache(struct page_pool *pool)
+__rust_helper unsigned int
+rust_helper_net_mp_cache_room(const struct page_pool *pool)
 {
-	return &pool->alloc;
+	return net_mp_cache_room(pool);
 }
 
-/*
- * How many netmems wait in the cache and the ring. Racy: what is between the
- * two counts at neither, or at both.
- */
-__rust_helper unsigned int rust_helper_page_pool_idle(struct page_pool *pool)
+__rust_helper bool
+rust_helper_net_mp_niov_place_in_cache(struct page_pool *pool,
+				       struct net_iov *niov)
 {
-	const struct ptr_ring *ring = &pool->ring;
-	int producer = READ_ONCE(ring->producer);
-	int in_ring = producer - READ_ONCE(ring->consumer_head);
-
-	if (in_ring < 0 || (!in_ring && READ_ONCE(ring->queue[producer])))
-		in_ring += ring->size;
-	return in_ring + READ_ONCE(pool->alloc.count);
+	return net_mp_niov_place_in_cache(pool, niov);
 }
 
-__rust_helper void *rust_helper_page_pool_mp_priv(const struct page_pool *pool)
+__rust_helper netmem_ref
+rust_helper_net_mp_netmem_take_from_cache(struct page_pool *pool)
 {
-	return pool->mp_priv;
+	return net_mp_netmem_take_from_cache(pool);
+}
+
+__rust_helper bool
+rust_helper_net_mp_niov_is_unused(const struct page_pool *pool,
+				  struct net_iov *niov)
+{
+	return net_mp_niov_is_unused(pool, niov);
 }
 
 /* skb */
@@ -206,14 +223,9 @@ __rust_helper netmem_ref rust_helper_net_iov_to_netmem(struct net_iov *niov)
 	return net_iov_to_netmem(niov);
 }
 
-__rust_helper void rust_helper_net_iov_ref_inc(struct net_iov *niov)
+__rust_helper void rust_helper_page_pool_ref_netmem(netmem_ref netmem)
 {
-	atomic_long_inc(&niov->desc.pp_ref_count);
-}
-
-__rust_helper long rust_helper_net_iov_ref_read(const struct net_iov *niov)
-{
-	return atomic_long_read(&niov->desc.pp_ref_count);
+	page_pool_ref_netmem(netmem);
 }
 
 /* sockets */

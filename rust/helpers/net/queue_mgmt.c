@@ -7,6 +7,7 @@
 
 #ifdef CONFIG_RUST_NETDEV_ABSTRACTIONS
 
+#include <linux/ethtool_netlink.h>
 #include <linux/netdevice.h>
 #include <net/netdev_queues.h>
 #include <net/page_pool/helpers.h>
@@ -63,6 +64,12 @@ __rust_helper void rust_helper_netdev_set_no_netdev_ops(struct net_device *dev)
 	static const struct net_device_ops none;
 
 	dev->netdev_ops = &none;
+}
+
+__rust_helper void rust_helper_netdev_set_header_split(struct net_device *dev)
+{
+	dev->cfg->hds_config = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+	dev->cfg->hds_thresh = 0;
 }
 
 __rust_helper void rust_helper_netdev_queue_mem_free(struct net_device *dev,

@@ -115,7 +115,7 @@ impl Niov {
     #[inline]
     pub unsafe fn hold(&self) -> NiovRef {
         // SAFETY: The niov is valid, and its count not zero as the caller promises.
-        unsafe { bindings::net_iov_ref_inc(self.as_raw()) };
+        unsafe { bindings::page_pool_ref_netmem(self.as_netmem()) };
         // INVARIANT: The reference that was just taken.
         NiovRef(NonNull::from(self))
     }
@@ -124,7 +124,8 @@ impl Niov {
 /// A counted reference on a niov that is out of its page pool.
 ///
 /// Dropping the last one gives the niov back to the pool; it keeps neither binding nor pool alive
-/// by itself, the pool's count of what is out does. May be dropped in any context but hardirq.
+/// by itself, the pool's count of what is out does. May be dropped in any context but hardirq, with
+/// interrupts enabled: not under a [`SpinLockIrq`](crate::sync::SpinLockIrq).
 ///
 /// # Invariants
 ///
@@ -187,7 +188,7 @@ const NIOVS_A_TURN: usize = 1 << 14;
 ///
 /// # Invariants
 ///
-/// Every element of `niovs` is initialised and names `raw` as its owner.
+/// Every element of `niovs` is a [`Niov`] with `raw` as its owner once [`new`](Self::new) is done.
 #[pin_data]
 pub struct DmabufArea {
     #[pin]

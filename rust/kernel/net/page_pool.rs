@@ -9,19 +9,22 @@
 //! C headers: [`include/net/page_pool/types.h`](srctree/include/net/page_pool/types.h),
 //! [`memory_provider.h`](srctree/include/net/page_pool/memory_provider.h)
 
-use super::{netmem::Niov, rx_queue::RxQueueId};
+use super::{netmem::Niov, rx_queue::Uninstalled};
 use crate::{
     bindings,
     error::to_result,
     ffi::{c_int, c_void},
+    page::PAGE_SHIFT,
     prelude::*,
     sync::{Arc, ArcBorrow},
 };
 use core::marker::PhantomData;
 
+#[cfg(CONFIG_NET_DEVMEM_RUST)]
 mod live;
 mod pool;
-pub use live::{usage, PoolUsage};
+#[cfg(CONFIG_NET_DEVMEM_RUST)]
+pub use live::PoolUsage;
 pub use pool::{PagePool, PagePoolParams};
 
 /// Where a page pool gets its niovs from.
@@ -30,11 +33,14 @@ pub use pool::{PagePool, PagePoolParams};
 /// successful [`init`](Self::init) until the pool's last niov has come back; the implementation
 /// need not count.
 pub trait MemoryProvider: Send + Sync + Sized + 'static {
-    /// Checks whether `pool` can use this memory, and sets it up for it.
+    /// Checks whether `pool` can use this memory.
+    ///
+    /// Cache maintenance is off for such a pool: that of memory of another device is its
+    /// exporter's.
     ///
     /// Context: process, the device's instance lock held. An error fails the pool's creation;
     /// nothing undoes what was done before it.
-    fn init(&self, pool: &mut PoolSetup<'_>) -> Result;
+    fn init(&self, pool: &PoolSetup<'_>) -> Result;
 
     /// The driver lets go of a pool for which [`init`](Self::init) succeeded: the pool asks for no
     /// more niovs, and those that are out are with packets and their readers, not with hardware.
@@ -44,8 +50,11 @@ pub trait MemoryProvider: Send + Sync + Sized + 'static {
 
     /// Gives niovs to the pool with [`Refill::push`], none if there are none left.
     ///
+    /// `'a` is the time for which the pool has its reference on the provider: a niov that lives
+    /// for it, in an area of the provider's, can't be gone before the pool gives it back.
+    ///
     /// Context: NAPI, or process with bottom halves enabled when a driver fills a fresh ring.
-    fn alloc(&self, pool: &mut Refill<'_>);
+    fn alloc<'a>(&'a self, pool: &mut Refill<'_, 'a>);
 
     /// Takes a niov back that the pool no longer uses.
     ///
@@ -57,17 +66,20 @@ pub trait MemoryProvider: Send + Sync + Sized + 'static {
     /// Context: process, the instance lock or the list of page pools locked: take no device lock.
     fn dmabuf_id(&self) -> u32;
 
-    /// The device that `rxq` belongs to goes away, and the queue with it; or the lease by which it
-    /// had the queue.
-    ///
-    /// `hardware_leaves` says that it is the device that did the DMA. It is down, and does none
-    /// from here on.
+    /// The device that a queue belongs to goes away, and the queue with it; or the lease by which
+    /// it had the queue. [`InstalledProvider::forget`] ends what was installed there.
     ///
     /// Context: process, rtnl and instance lock held.
-    fn uninstall(this: ArcBorrow<'_, Self>, rxq: RxQueueId, hardware_leaves: bool);
+    ///
+    /// [`InstalledProvider::forget`]: super::rx_queue::InstalledProvider::forget
+    fn uninstall(this: ArcBorrow<'_, Self>, queue: &Uninstalled<'_>);
 }
 
 /// A page pool that is being created.
+///
+/// # Invariants
+///
+/// `pool` is valid for `'a`, and nobody else has it.
 pub struct PoolSetup<'a> {
     pool: *mut bindings::page_pool,
     _pool: PhantomData<&'a mut bindings::page_pool>,
@@ -76,29 +88,28 @@ pub struct PoolSetup<'a> {
 impl PoolSetup<'_> {
     /// Size of the pool's pieces, as a power of two of pages.
     pub fn order(&self) -> u32 {
-        // SAFETY: The pool is being created, and nobody else has it.
-        unsafe { bindings::page_pool_order(self.pool) }
-    }
-
-    /// Turns off cache maintenance, which memory of another device must not get.
-    pub fn forbid_dma_sync(&mut self) {
-        // SAFETY: The pool is being created, and nobody else has it.
-        unsafe { bindings::page_pool_forbid_dma_sync(self.pool) };
+        // SAFETY: By the type invariant.
+        unsafe { bindings::net_mp_pool_order(self.pool) }
     }
 }
 
-/// A page pool whose cache is empty and wants niovs.
+/// A page pool whose cache is empty and wants niovs, which have to live for `'mem`.
 ///
 /// # Invariants
 ///
-/// The cache of `pool` has space for `room` more niovs, and the caller is its only user.
-pub struct Refill<'a> {
+/// The cache of `pool` has space for `room` more niovs, and the caller is its only user. The pool
+/// keeps its provider for `'mem`.
+pub struct Refill<'pool, 'mem> {
     pool: *mut bindings::page_pool,
     room: usize,
-    _pool: PhantomData<&'a mut bindings::page_pool>,
+    /// Size of the pool's pieces in bytes, as a power of two.
+    shift: usize,
+    _pool: PhantomData<&'pool mut bindings::page_pool>,
+    // Neither longer nor shorter will do.
+    _mem: PhantomData<fn(&'mem Niov) -> &'mem Niov>,
 }
 
-impl Refill<'_> {
+impl<'mem> Refill<'_, 'mem> {
     /// How many niovs the pool takes at once.
     pub fn room(&self) -> usize {
         self.room
@@ -106,27 +117,21 @@ impl Refill<'_> {
 
     /// Gives a niov to the pool, which owns it until [`MemoryProvider::release`].
     ///
-    /// Refuses one that is in a pool already, and any beyond [`room`](Self::room).
+    /// Refuses one that is in a pool already, one that is not as large as the pool's pieces, and
+    /// any beyond [`room`](Self::room).
     #[inline]
-    pub fn push(&mut self, niov: &Niov) -> bool {
-        let raw = niov.as_raw();
-        // SAFETY: Only the pool that owns a niov writes this field.
-        let owner = unsafe { (*raw).desc.pp };
-        if self.room == 0 || !owner.is_null() {
+    pub fn push(&mut self, niov: &'mem Niov) -> bool {
+        // A driver would have its device write past the end of one that is smaller.
+        if self.room == 0 || niov.area().niov_shift() as usize != self.shift {
             return false;
         }
-        // SAFETY: By the type invariant the cache is ours.
-        let cache = unsafe { &mut *bindings::page_pool_alloc_cache(self.pool) };
-        let Some(entry) = cache.cache.get_mut(cache.count as usize) else {
-            return false;
-        };
-        *entry = niov.as_netmem();
+        // SAFETY: By the type invariant there is space in the cache, which is ours. The pool does
+        // not end, and let go of its provider, before all niovs are back, and `niov` lives as long
+        // as it has that.
+        let taken = unsafe { bindings::net_mp_niov_place_in_cache(self.pool, niov.as_raw()) };
         // INVARIANT: `room` and the count of the cache move together.
-        cache.count += 1;
-        self.room -= 1;
-        // SAFETY: The niov is in no pool.
-        unsafe { bindings::net_mp_niov_set_page_pool(self.pool, raw) };
-        true
+        self.room -= usize::from(taken);
+        taken
     }
 }
 
@@ -167,25 +172,34 @@ impl<P: MemoryProvider> ProviderOps<P> {
 
     /// # Safety
     ///
+    /// `pool` must be one that C calls these operations for, from the start of `init` to the end of
+    /// `destroy`, and `'a` end before its provider does.
+    unsafe fn provider<'a>(pool: *const bindings::page_pool) -> &'a P {
+        // SAFETY: The caller's promise.
+        unsafe { &*bindings::net_mp_pool_priv(pool).cast_const().cast::<P>() }
+    }
+
+    /// # Safety
+    ///
     /// C calls it with a pool whose `mp_priv` is the provider that is installed on its queue.
     unsafe extern "C" fn init(pool: *mut bindings::page_pool) -> c_int {
-        // SAFETY: `mp_priv` came from an `Arc<P>` that the installed queue owns, and the instance
-        // lock, which is held here, keeps the queue installed.
-        let provider =
-            unsafe { ArcBorrow::from_raw(bindings::page_pool_mp_priv(pool).cast::<P>()) };
-        let mut setup = PoolSetup {
+        // SAFETY: The instance lock, which is held here, keeps the queue's provider installed, and
+        // what is installed keeps the provider.
+        let provider = unsafe { Self::provider(pool) };
+        // SAFETY: The pool is being created.
+        unsafe { bindings::net_mp_pool_disable_dma_sync(pool) };
+        // INVARIANT: As above.
+        let setup = PoolSetup {
             pool,
             _pool: PhantomData,
         };
 
-        let entered = provider.init(&mut setup).and_then(|()| {
-            // SAFETY: After a successful `init` the pool and its ring stay until `destroy`.
-            unsafe { live::enter(pool, provider.dmabuf_id()) }.inspect_err(|_| P::let_go(provider))
-        });
-        match entered {
+        match provider.init(&setup) {
             Ok(()) => {
+                // SAFETY: `mp_priv` came from an `Arc<P>`.
+                let provider: Arc<P> = unsafe { ArcBorrow::from_raw(provider) }.into();
                 // The pool's own reference; `destroy` takes it back.
-                let _ = Arc::into_raw(Arc::from(provider));
+                let _ = Arc::into_raw(provider);
                 0
             }
             Err(e) => e.to_errno(),
@@ -194,26 +208,22 @@ impl<P: MemoryProvider> ProviderOps<P> {
 
     /// # Safety
     ///
-    /// C calls it at most once for a pool for which `init` succeeded, before `destroy`.
+    /// C calls it once for a pool for which `init` succeeded, before `destroy`.
     unsafe extern "C" fn detached(pool: *mut bindings::page_pool) {
-        if live::let_go(pool) {
-            // SAFETY: The pool has the reference that `init` left with it.
-            P::let_go(unsafe { ArcBorrow::from_raw(bindings::page_pool_mp_priv(pool).cast()) });
-        }
+        // SAFETY: As the caller promises.
+        let provider = unsafe { bindings::net_mp_pool_priv(pool) };
+        // SAFETY: The pool has the reference that `init` left with it.
+        P::let_go(unsafe { ArcBorrow::from_raw(provider.cast::<P>()) });
     }
 
     /// # Safety
     ///
     /// C calls it once for a pool for which `init` succeeded, as the last callback.
     unsafe extern "C" fn destroy(pool: *mut bindings::page_pool) {
+        // SAFETY: As the caller promises.
+        let provider = unsafe { bindings::net_mp_pool_priv(pool) };
         // SAFETY: `init` left a reference with the pool for this.
-        let provider =
-            unsafe { Arc::from_raw(bindings::page_pool_mp_priv(pool).cast_const().cast::<P>()) };
-
-        // A pool that waits for nothing goes at once.
-        if live::leave(pool) {
-            P::let_go(provider.as_arc_borrow());
-        }
+        drop(unsafe { Arc::from_raw(provider.cast_const().cast::<P>()) });
     }
 
     /// # Safety
@@ -223,25 +233,24 @@ impl<P: MemoryProvider> ProviderOps<P> {
         pool: *mut bindings::page_pool,
         _gfp: bindings::gfp_t,
     ) -> bindings::netmem_ref {
-        // SAFETY: The pool holds a reference on its provider.
-        let provider = unsafe { &*bindings::page_pool_mp_priv(pool).cast_const().cast::<P>() };
+        // SAFETY: The pool holds a reference on its provider until `destroy`.
+        let provider = unsafe { Self::provider(pool) };
         // SAFETY: The cache belongs to the caller.
-        let filled = unsafe { (*bindings::page_pool_alloc_cache(pool)).count } as usize;
-        // INVARIANT: The cache is twice as large as one refill.
+        let room = unsafe { bindings::net_mp_cache_room(pool) } as usize;
+        // SAFETY: The pool is valid.
+        let order = unsafe { bindings::net_mp_pool_order(pool) } as usize;
+        // INVARIANT: As C says. The borrow of `provider` lasts until `destroy`.
         let mut refill = Refill {
             pool,
-            room: (bindings::PP_ALLOC_CACHE_REFILL as usize).saturating_sub(filled),
+            room,
+            shift: PAGE_SHIFT + order,
             _pool: PhantomData,
+            _mem: PhantomData,
         };
         provider.alloc(&mut refill);
 
         // SAFETY: The cache still belongs to the caller.
-        let cache = unsafe { &mut *bindings::page_pool_alloc_cache(pool) };
-        let Some(last) = cache.count.checked_sub(1) else {
-            return 0;
-        };
-        cache.count = last;
-        cache.cache.get(last as usize).copied().unwrap_or(0)
+        unsafe { bindings::net_mp_netmem_take_from_cache(pool) }
     }
 
     /// # Safety
@@ -263,16 +272,15 @@ impl<P: MemoryProvider> ProviderOps<P> {
             crate::warn_on!(true);
             return false;
         };
-        // SAFETY: The niov is valid; the pool that owns it is the only one to change these.
-        let (owner, count) = unsafe { ((*raw).desc.pp, bindings::net_iov_ref_read(raw)) };
-        if crate::warn_on!(owner != pool || count != 1) {
+        // SAFETY: The niov is valid; the pool that owns it is the only one to change this.
+        let unused = unsafe { bindings::net_mp_niov_is_unused(pool, raw) };
+        if crate::warn_on!(!unused) {
             return false;
         }
         // SAFETY: The niov is this pool's, with no reference but the pool's own.
         unsafe { bindings::net_mp_niov_clear_page_pool(raw) };
         // SAFETY: The pool holds a reference on its provider.
-        let provider = unsafe { &*bindings::page_pool_mp_priv(pool).cast_const().cast::<P>() };
-        provider.release(niov);
+        unsafe { Self::provider(pool) }.release(niov);
         false
     }
 
@@ -284,7 +292,8 @@ impl<P: MemoryProvider> ProviderOps<P> {
         rsp: *mut bindings::sk_buff,
         rxq: *mut bindings::netdev_rx_queue,
     ) -> c_int {
-        // SAFETY: Pool and installed queue each own a reference, and neither can go now.
+        // SAFETY: The pool has a reference, and what is installed on a queue has one; neither can
+        // go now.
         let provider = unsafe { &*mp_priv.cast_const().cast::<P>() };
         let attr = if rxq.is_null() {
             bindings::NETDEV_A_PAGE_POOL_DMABUF
@@ -304,11 +313,11 @@ impl<P: MemoryProvider> ProviderOps<P> {
     ///
     /// C calls it for a queue on which the provider is installed, its device locked.
     unsafe extern "C" fn uninstall(mp_priv: *mut c_void, rxq: *mut bindings::netdev_rx_queue) {
-        // SAFETY: The installed queue owned a reference; holding one more here keeps the provider
-        // alive when `uninstall` drops that.
+        // SAFETY: What is installed has a reference. The one that is taken here keeps the provider
+        // when `uninstall` drops that.
         let provider: Arc<P> = unsafe { ArcBorrow::from_raw(mp_priv.cast::<P>()) }.into();
-        // SAFETY: The queue is valid, its device locked.
-        let leaving = unsafe { bindings::rx_queue_is_leaving(rxq) };
-        P::uninstall(provider.as_arc_borrow(), RxQueueId::new(rxq), leaving);
+        // SAFETY: The queue is valid and leaves, its device locked.
+        let queue = unsafe { Uninstalled::new(mp_priv, rxq) };
+        P::uninstall(provider.as_arc_borrow(), &queue);
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     bindings, device::Device, dma::DataDirection, error::from_err_ptr, ffi::c_int,
-    net::netdevice::NetDeviceGuard, prelude::*,
+    net::netdevice::NetDeviceGuard, page::PAGE_SHIFT, prelude::*, sync::aref::ARef,
 };
 use core::ptr::{self, NonNull};
 
@@ -31,8 +31,12 @@ pub struct PagePoolParams<'a> {
 ///
 /// # Invariants
 ///
-/// The pool is valid, and this owns the reference that its creator has.
-pub struct PagePool(NonNull<bindings::page_pool>);
+/// The pool is valid, and this owns the reference that its creator has. Until that is given up, the
+/// device that memory is mapped for is held.
+pub struct PagePool {
+    raw: NonNull<bindings::page_pool>,
+    _device: Option<ARef<Device>>,
+}
 
 // SAFETY: Any thread may destroy a pool.
 unsafe impl Send for PagePool {}
@@ -53,8 +57,8 @@ impl PagePool {
     ///
     /// # Errors
     ///
-    /// `ERANGE` no such queue; `EOPNOTSUPP` there is a provider, but no device to map for; and
-    /// what the provider says.
+    /// `ERANGE` no such queue; `EOPNOTSUPP` there is a provider, but no device to map for; `EINVAL`
+    /// pieces of that order can't be; and what the provider says.
     ///
     /// Context: process; sleeps. The provider is that of the moment, which the lock keeps.
     pub fn maybe_unreadable(
@@ -73,8 +77,13 @@ impl PagePool {
         params: PagePoolParams<'_>,
         unreadable: Option<u32>,
     ) -> Result<Self> {
-        // SAFETY: Net device and device are valid, the former is locked; the pool holds on to
-        // what it needs of the latter until its last piece is back.
+        // More bytes than a `u32` counts, which C does not check for.
+        if params.order as usize + PAGE_SHIFT >= u32::BITS as usize {
+            return Err(EINVAL);
+        }
+        // SAFETY: Net device and device are valid, and the former is locked. The pool forgets the
+        // former when that goes, and uses the latter until it is destroyed: then it unmaps what
+        // is out.
         let pool = from_err_ptr(unsafe {
             bindings::page_pool_create_for_rxq(
                 dev.as_raw(),
@@ -89,19 +98,28 @@ impl PagePool {
             )
         })?;
         // INVARIANT: It was just made, for us.
-        NonNull::new(pool).map(Self).ok_or(ENOMEM)
+        Ok(Self {
+            raw: NonNull::new(pool).ok_or(ENOMEM)?,
+            _device: params.device.map(ARef::from),
+        })
+    }
+
+    /// The raw pointer.
+    #[cfg(CONFIG_RUST_NETDEV_KUNIT_TEST)]
+    pub(in crate::net) fn as_raw(&self) -> *mut bindings::page_pool {
+        self.raw.as_ptr()
     }
 
     /// Whether the pool's memory is a provider's, which the CPU must not read.
     pub fn is_unreadable(&self) -> bool {
         // SAFETY: By the type invariant; what is read never changes.
-        unsafe { bindings::page_pool_is_unreadable(self.0.as_ptr()) }
+        unsafe { bindings::page_pool_is_unreadable(self.raw.as_ptr()) }
     }
 }
 
 impl Drop for PagePool {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
-        unsafe { bindings::page_pool_destroy(self.0.as_ptr()) };
+        unsafe { bindings::page_pool_destroy(self.raw.as_ptr()) };
     }
 }

@@ -3,6 +3,9 @@
 //! Restarts of the RX queues of a [fake device](fake), as the net core does them.
 
 mod fake;
+// The net core tells of page pools where somebody wants to know.
+#[cfg(CONFIG_NET_DEVMEM_RUST)]
+mod provider;
 
 use crate::{page::PAGE_SIZE, prelude::*, sync::Arc};
 

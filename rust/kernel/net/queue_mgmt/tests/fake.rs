@@ -97,7 +97,8 @@ impl State {
         self.inner.lock().running.get_mut(index as usize)?.take()
     }
 
-    fn dma_device(&self) -> &Device {
+    /// The device that does DMA for [`DMA_QUEUE`].
+    pub(super) fn dma_device(&self) -> &Device {
         let bound: &faux::Device<Bound> = self.dma.as_ref();
         let device: &Device<Bound> = bound.as_ref();
         device
@@ -124,7 +125,7 @@ fn ring(dev: &Fake<'_>, index: u32) -> Result<KBox<Ring>> {
         size: 16,
         order: 0,
         node: None,
-        device: None,
+        device: (index == DMA_QUEUE).then(|| dev.data().dma_device()),
         direction: DataDirection::FromDevice,
     };
     let state = dev.data().clone();
@@ -346,6 +347,13 @@ impl FakeDevice {
             bindings::rtnl_unlock();
             result
         })
+    }
+
+    /// Turns header split on, as ethtool does: providers want it.
+    pub(super) fn split_headers(&self) {
+        let dev = self.lock();
+        // SAFETY: The device is locked.
+        unsafe { bindings::netdev_set_header_split(dev.as_raw()) };
     }
 
     /// Has the net core restart RX queue `index` on new memory.

@@ -18,7 +18,7 @@ from . import kernelbuild
 LABEL = "compile-fail"
 FOLDER = paths.VM / "compile_fail"
 # Modules of the crates beside them.
-SHARED = {"nic.rs"}
+SHARED = {"nic.rs", "binding.rs"}
 _EXPECTED = re.compile(r"^//@ (?P<code>\w+) (?P<message>.+)$", re.M)
 
 
