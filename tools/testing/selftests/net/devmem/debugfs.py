@@ -6,6 +6,7 @@ What debugfs and the tracepoints say of bindings, niovs and tokens is so. The
 implementation in C has neither.
 """
 
+import errno
 import os
 import threading
 import time
@@ -26,7 +27,10 @@ def info(binding_id):
     try:
         with open(f"{DEBUGFS}/{binding_id}/info", encoding="ascii") as lines:
             pairs = dict(line.rstrip("\n").split(":", 1) for line in lines)
-    except FileNotFoundError:
+    except OSError as error:
+        # EIO: it went after it was opened.
+        if error.errno not in (errno.ENOENT, errno.EIO):
+            raise
         return None
     return {key: int(value) if value.strip().isdigit() else value.strip()
             for key, value in pairs.items()}
