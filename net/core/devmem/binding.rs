@@ -31,8 +31,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{ordering::Relaxed, Atomic},
-        lazy::Lazy,
-        new_mutex, Arc, Mutex,
+        new_mutex, Arc, Mutex, SetOnce,
     },
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
@@ -95,11 +94,17 @@ pub(crate) struct Binding {
 }
 
 /// Those whose mapping has not ended. The lock is the innermost.
-static MAPPED: Lazy<Mutex<KVec<Arc<Binding>>>> = Lazy::new();
+static MAPPED: SetOnce<Pin<KBox<Mutex<KVec<Arc<Binding>>>>>> = SetOnce::new();
+
+/// Called once, before there is any binding.
+pub(crate) fn init() -> Result {
+    MAPPED.populate(KBox::pin_init(new_mutex!(KVec::new()), GFP_KERNEL)?);
+    Ok(())
+}
 
 /// Unmaps what a workqueue has been told to unmap and has not. Process context.
 pub(crate) fn unmap_unused() {
-    let Some(mapped) = MAPPED.get() else {
+    let Some(mapped) = MAPPED.as_ref() else {
         return;
     };
     let next = || {
@@ -209,7 +214,7 @@ impl Binding {
             }),
             GFP_KERNEL,
         )?;
-        let mapped = MAPPED.get_or_init(new_mutex!(KVec::new()))?;
+        let mapped = MAPPED.as_ref().ok_or(ENOMEM)?;
         mapped.lock().push(binding.clone(), GFP_KERNEL)?;
         Ok(binding)
     }
@@ -238,7 +243,7 @@ impl Binding {
     /// Ends the mapping, whoever uses it. Process context; waits for the exporter.
     fn unmap(&self) {
         self.memory.unmap();
-        if let Some(mapped) = MAPPED.get() {
+        if let Some(mapped) = MAPPED.as_ref() {
             mapped.lock().retain(|known| !ptr::eq(&**known, self));
         }
     }

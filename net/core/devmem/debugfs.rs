@@ -5,22 +5,22 @@
 //! A binding has its folder from bind until its memory is let go, which is after unbind if tokens
 //! or packets are out. The files are for people and for the `devmem` tool; lines may be added.
 
-use crate::{binding::Memory, sockets};
+use crate::{binding::Memory, provider, sockets};
 use kernel::{
     debugfs::{Dir, Scope},
     fmt,
-    net::page_pool,
     prelude::*,
     str::CStr,
-    sync::lazy::Lazy,
+    sync::SetOnce,
 };
 
-/// The folder of all bindings, made with the first.
-struct Root {
-    dir: Dir,
-}
+/// The folder of all bindings.
+static ROOT: SetOnce<Dir> = SetOnce::new();
 
-static ROOT: Lazy<Root> = Lazy::new();
+/// Called once, before there is any binding.
+pub(crate) fn init() {
+    ROOT.populate(Dir::new(c"net_devmem"));
+}
 
 /// Puts `memory` into a scope in which it has its files. Process context, as its end.
 ///
@@ -29,10 +29,8 @@ pub(crate) fn publish<'a>(
     name: &'a CStr,
     memory: impl PinInit<Memory, Error> + 'a,
 ) -> Result<impl PinInit<Scope<Memory>, Error> + 'a> {
-    let root = ROOT.get_or_init(init!(Root {
-        dir: Dir::new(c"net_devmem"),
-    }))?;
-    Ok(root.dir.scope(memory, name, |memory, dir| {
+    let root = ROOT.as_ref().ok_or(ENOMEM)?;
+    Ok(root.scope(memory, name, |memory, dir| {
         dir.read_callback_file(c"info", memory, &info);
         dir.read_callback_file(c"sockets", memory, &holders);
     }))

@@ -42,5 +42,26 @@ mod sockets;
 mod tokens;
 mod users;
 
-/// What the kernel log says before messages of this crate.
-const __LOG_PREFIX: &[u8] = b"net_devmem\0";
+use kernel::prelude::*;
+
+module! {
+    type: Devmem,
+    name: "net_devmem",
+    authors: ["Device memory TCP in Rust"],
+    description: "Device memory TCP",
+    license: "GPL",
+}
+
+/// What there is one of, for all bindings and sockets, is made when the kernel starts, before it
+/// has user space that could ask for it.
+struct Devmem;
+
+impl kernel::Module for Devmem {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        ids::init()?;
+        binding::init()?;
+        sockets::init()?;
+        debugfs::init();
+        Ok(Self)
+    }
+}

@@ -3,24 +3,24 @@
 //! The ids that user space knows bindings by.
 
 use kernel::{
+    cyclic_ids::{CyclicId, CyclicIds},
     prelude::*,
-    rbtree::RBTree,
-    sync::{lazy::Lazy, new_mutex, Mutex},
+    sync::SetOnce,
 };
 
-/// Ids in use, and where to look for the next one.
-struct Ids {
-    used: RBTree<u32, ()>,
-    last: u32,
-}
+static IDS: SetOnce<Pin<KBox<CyclicIds>>> = SetOnce::new();
 
-static IDS: Lazy<Mutex<Ids>> = Lazy::new();
+/// Called once, before there is any binding.
+pub(crate) fn init() -> Result {
+    IDS.populate(KBox::pin_init(CyclicIds::new(), GFP_KERNEL)?);
+    Ok(())
+}
 
 /// An id that no other binding has. Free again when dropped.
 ///
 /// Ids go up and wrap around, so one is not used again soon after its binding has ended. Zero is
 /// never given.
-pub(crate) struct Id(u32);
+pub(crate) struct Id(CyclicId<'static>);
 
 impl Id {
     /// Reserves an id. Process context.
@@ -29,32 +29,11 @@ impl Id {
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        let ids = IDS.get_or_init(new_mutex!(Ids {
-            used: RBTree::new(),
-            last: 0,
-        }))?;
-        let mut ids = ids.lock();
-
-        // There can't be 2^32 bindings, so this ends.
-        let id = loop {
-            ids.last = ids.last.wrapping_add(1);
-            if ids.last != 0 && ids.used.get(&ids.last).is_none() {
-                break ids.last;
-            }
-        };
-        ids.used.try_create_and_insert(id, (), GFP_KERNEL)?;
-        Ok(Self(id))
+        let ids = IDS.as_ref().ok_or(ENOMEM)?;
+        Ok(Self(ids.reserve(GFP_KERNEL)?))
     }
 
     pub(crate) fn get(&self) -> u32 {
-        self.0
-    }
-}
-
-impl Drop for Id {
-    fn drop(&mut self) {
-        if let Some(ids) = IDS.get() {
-            ids.lock().used.remove(&self.0);
-        }
+        self.0.get()
     }
 }

@@ -8,7 +8,7 @@ use kernel::{
     net::netmem::{DmabufArea, NiovRef},
     prelude::*,
     rbtree::{RBTree, RBTreeNodeReservation},
-    sync::{lazy::Lazy, new_mutex, Arc, Mutex},
+    sync::{new_mutex, Arc, Mutex, SetOnce},
 };
 
 /// The tokens of one socket.
@@ -26,7 +26,13 @@ pub(crate) struct Holder {
 /// one step.
 type Holders = Mutex<RBTree<usize, Arc<Holder>>>;
 
-static HOLDERS: Lazy<Holders> = Lazy::new();
+static HOLDERS: SetOnce<Pin<KBox<Holders>>> = SetOnce::new();
+
+/// Called once, before there is any holder.
+pub(crate) fn init() -> Result {
+    HOLDERS.populate(KBox::pin_init(new_mutex!(RBTree::new()), GFP_KERNEL)?);
+    Ok(())
+}
 
 /// A socket's share in its [`Holder`], which ends with the socket. Drop it in process context.
 pub(crate) struct SocketTokens(Arc<Holder>);
@@ -38,7 +44,7 @@ impl SocketTokens {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(inode: u64) -> Result<Self> {
-        let holders = HOLDERS.get_or_init(new_mutex!(RBTree::new()))?;
+        let holders = HOLDERS.as_ref().ok_or(ENOMEM)?;
         let holder = Arc::pin_init(
             pin_init!(Holder {
                 inode,
@@ -66,7 +72,7 @@ impl SocketTokens {
 impl Drop for SocketTokens {
     fn drop(&mut self) {
         let removed = HOLDERS
-            .get()
+            .as_ref()
             .and_then(|holders| holders.lock().remove(&self.key()));
 
         drop(removed);
@@ -89,7 +95,7 @@ fn holder_from(holders: &Holders, key: usize) -> Option<(usize, Arc<Holder>)> {
 ///
 /// Process context; keeps nobody waiting. Sockets that come and go meanwhile may be left out.
 pub(crate) fn list(area: &DmabufArea, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(holders) = HOLDERS.get() else {
+    let Some(holders) = HOLDERS.as_ref() else {
         return Ok(());
     };
     let mut next = Some(0);
