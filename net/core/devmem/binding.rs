@@ -10,7 +10,9 @@
 //! until unbind and each page pool that a driver takes buffers from.
 
 use crate::{
-    debugfs, ffi,
+    debugfs,
+    enough::Demand,
+    ffi,
     genpool::{NiovPool, Niovs, PoolError},
     ids::Id,
     place::Place,
@@ -291,7 +293,8 @@ impl Bound {
     /// # Errors
     ///
     /// Each with a message: those of [`InstalledProvider::open`] and of the exporter, `EINVAL` for
-    /// a mapping that can't be cut into niovs, `ENOMEM`.
+    /// a mapping that can't be cut into niovs or into enough of them, `ENOMEM`. A dma-buf that will
+    /// stall is bound, with a warning as the message.
     ///
     /// [`InstalledProvider::open`]: kernel::net::rx_queue::InstalledProvider::open
     pub(crate) fn bind(
@@ -301,11 +304,15 @@ impl Bound {
     ) -> Result<Self> {
         let id = Id::new().inspect_err(|_| wanted.out_of_memory())?;
         let binding = Binding::import(id.get(), dev, wanted, config)?;
+        let niovs = binding.memory.pool.area().niovs().len();
+        let mut demand = Demand::of(dev, wanted);
 
-        if let Err(error) = binding.install(dev, wanted) {
+        demand.refuse_too_few(niovs, wanted)?;
+        if let Err(error) = binding.install(dev, wanted, &mut demand) {
             binding.close_queues(dev);
             return Err(error);
         }
+        demand.warn(niovs, wanted);
         let queues = wanted.queues().len();
         ffi::trace_bind(dev.ifindex(), queues, binding.memory.pool.area());
         Ok(Self { binding, id })

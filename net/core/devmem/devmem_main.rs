@@ -7,6 +7,7 @@
 //! | [`netlink`] | `bind-rx`, and the bindings that a netlink socket owns |
 //! | [`request`] | what a `bind-rx` asks for, and what of it to blame for a failure |
 //! | [`explain`] | why a queue can't be bound |
+//! | [`enough`] | whether a dma-buf has enough niovs for its queues |
 //! | [`binding`] | a mapped dma-buf on its queues, from bind to the last reference |
 //! | [`users`] | who has hardware use a mapping: a count |
 //! | [`place`] | the device and the queues that a binding is on |
@@ -28,6 +29,7 @@
 
 mod binding;
 mod debugfs;
+mod enough;
 mod explain;
 mod ffi;
 mod genpool;

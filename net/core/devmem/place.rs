@@ -2,7 +2,7 @@
 
 //! Where a binding is installed: its device and its queues.
 
-use crate::{binding::Binding, explain, provider, request::BindRx};
+use crate::{binding::Binding, enough::Demand, explain, provider, request::BindRx};
 use core::mem;
 use kernel::{
     fmt,
@@ -99,6 +99,7 @@ impl Binding {
         self: &Arc<Self>,
         dev: &NetDeviceGuard<'_>,
         wanted: &BindRx<'_>,
+        demand: &mut Demand,
     ) -> Result {
         let room = {
             let mut place = self.memory.place.lock();
@@ -107,6 +108,7 @@ impl Binding {
         room.inspect_err(|_| wanted.out_of_memory())?;
 
         for queue in wanted.queues() {
+            demand.before_queue(queue.index, self.memory.pool.available());
             let installed = InstalledProvider::open(
                 dev,
                 queue.index,

@@ -11,6 +11,7 @@
 
 #ifdef CONFIG_RUST_NETDEV_ABSTRACTIONS
 
+#include <linux/ethtool.h>
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
 #include <linux/skbuff.h>
@@ -97,6 +98,34 @@ __rust_helper const struct netdev_config *
 rust_helper_netdev_cfg(const struct net_device *dev)
 {
 	return dev->cfg;
+}
+
+__rust_helper unsigned int rust_helper_netdev_mtu(const struct net_device *dev)
+{
+	return READ_ONCE(dev->mtu);
+}
+
+/*
+ * Asks the driver how many buffers an RX ring has, and of how many bytes each
+ * is; 0 for what it does not say. With the instance lock held: no driver can
+ * ask for rtnl here, too.
+ */
+__rust_helper void rust_helper_netdev_rx_ring(struct net_device *dev,
+					      u32 *entries, u32 *buf_len)
+{
+	const struct ethtool_ops *ops = dev->ethtool_ops;
+	struct kernel_ethtool_ringparam kernel_ring = {};
+	struct ethtool_ringparam ring = { .cmd = ETHTOOL_GRINGPARAM };
+
+	*entries = 0;
+	*buf_len = 0;
+	if (!ops || !ops->get_ringparam || (ops->begin && ops->begin(dev) < 0))
+		return;
+	ops->get_ringparam(dev, &ring, &kernel_ring, NULL);
+	if (ops->complete)
+		ops->complete(dev);
+	*entries = ring.rx_pending;
+	*buf_len = kernel_ring.rx_buf_len;
 }
 
 /*

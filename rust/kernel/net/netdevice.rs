@@ -112,6 +112,12 @@ impl NetDevice {
         unsafe { bindings::netdev_netns_inum(self.as_raw()) }
     }
 
+    /// The MTU in bytes, at this moment.
+    pub fn mtu(&self) -> u32 {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netdev_mtu(self.as_raw()) }
+    }
+
     /// Takes the instance lock.
     ///
     /// Context: process; sleeps. Not with another device's instance lock held.
@@ -152,6 +158,15 @@ pub struct HeaderSplit {
     pub enabled: bool,
     /// Packets up to this size in bytes are not split.
     pub threshold: u32,
+}
+
+/// The RX rings of a device, as configured with ethtool. All of them are alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RxRing {
+    /// How many buffers the NIC is given at most, or 0 if the driver does not say.
+    pub entries: u32,
+    /// Size of a buffer in bytes, or 0 if the driver does not say.
+    pub buf_len: u32,
 }
 
 /// A device whose instance lock is held. Dropping it unlocks.
@@ -229,6 +244,17 @@ impl NetDeviceGuard<'_> {
                 == bindings::ethtool_tcp_data_split_ETHTOOL_TCP_DATA_SPLIT_ENABLED,
             threshold: cfg.hds_thresh,
         })
+    }
+
+    /// What the driver says of its RX rings.
+    ///
+    /// Context: process; a driver may sleep.
+    pub fn rx_ring(&self) -> RxRing {
+        let (mut entries, mut buf_len) = (0, 0);
+        // SAFETY: The device is valid, and the lock is what a driver with queue management wants
+        // for this; others say nothing while it is detached.
+        unsafe { bindings::netdev_rx_ring(self.as_raw(), &mut entries, &mut buf_len) };
+        RxRing { entries, buf_len }
     }
 
     /// Whether an XDP program is attached.
