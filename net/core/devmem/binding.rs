@@ -307,8 +307,10 @@ impl Bound {
         let niovs = binding.memory.pool.area().niovs().len();
         let mut demand = Demand::of(dev, wanted);
 
-        demand.refuse_too_few(niovs, wanted)?;
-        if let Err(error) = binding.install(dev, wanted, &mut demand) {
+        let installed = demand
+            .refuse_too_few(niovs, wanted)
+            .and_then(|()| binding.install(dev, wanted, &mut demand));
+        if let Err(error) = installed {
             binding.close_queues(dev);
             return Err(error);
         }

@@ -74,6 +74,7 @@ _LIFECYCLE = (
     TestFile("lifetime", "lifetime.py", "ours", 900),
     TestFile("socket_states", "socket_states.py", "ours", 600),
     TestFile("reconfigure", "reconfigure.py", "ours", 900),
+    TestFile("starvation", "starvation.py", "ours", 600),
     TestFile("churn", "churn.py", "ours", 900),
     TestFile("stack_unbind", "stack_unbind.py", "ours", 900),
     TestFile("queue_restart", "queue_restart.py", "ours", 900),
@@ -95,10 +96,11 @@ _JUMBO = (
     TestFile("transfer", "transfer.py", "ours", 600),
     TestFile("recvmsg", "recvmsg.py", "ours", 600),
     TestFile("order", "order.py", "ours", 600),
+    TestFile("starvation", "starvation.py", "ours", 600),
 )
 
 # What tries the driver's queue management, for kernels that have that or the net core in C.
-_OF_QUEUES = ("bind_rx", "reconfigure", "stack_unbind", "queue_restart", "churn")
+_OF_QUEUES = ("bind_rx", "reconfigure", "starvation", "stack_unbind", "queue_restart", "churn")
 _QUEUE_MGMT = tuple(entry for entry in _RECEIVE + _LIFECYCLE if entry.name in _OF_QUEUES)
 
 # For figures: nothing else runs beside it.

@@ -2,9 +2,12 @@
 
 """bind-rx over YNL: a binding is as alive as the socket that made it."""
 
+import contextlib
 import copy
 import functools
+import io
 import queue as queues
+import re
 import socket
 
 from net.lib.py import NetdevFamily, Netlink, NlError
@@ -36,19 +39,30 @@ def netdev_family():
     return family
 
 
+def _bind_rx(netdev, request):
+    """Send a bind-rx; returns (reply, what the kernel warns of or "")."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        reply = netdev.bind_rx(request)
+    # which YNL prints, and that is all
+    message = re.search(r"""'msg': (['"])(.*?)\1""", said.getvalue())
+    return reply, message.group(2) if message else ""
+
+
 class Binding:
     """
     A dma-buf bound to RX queues.
 
     Attributes:
       id: the id that cmsgs, queue-get and page-pool-get report
+      warning: what the kernel said beside it, or ""
     """
 
     def __init__(self, ifindex, fd, queues, **extra):
         self._netdev = netdev_family()
         try:
-            reply = self._netdev.bind_rx(bind_request(ifindex, fd, queues,
-                                                      **extra))
+            reply, self.warning = _bind_rx(
+                self._netdev, bind_request(ifindex, fd, queues, **extra))
         except BaseException:
             self.close()
             raise
@@ -76,7 +90,7 @@ def try_bind(request):
     """Send a bind-rx on a socket of its own; return the NlError or None."""
     netdev = netdev_family()
     try:
-        netdev.bind_rx(request)
+        _bind_rx(netdev, request)
     except NlError as error:
         return error
     finally:
