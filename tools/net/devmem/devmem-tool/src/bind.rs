@@ -56,6 +56,8 @@ pub struct BindOutput {
     pub dmabuf_fd: i32,
     /// Number of the memfd's.
     pub memfd_fd: i32,
+    /// What the kernel warns of, if it does.
+    pub warning: Option<String>,
 }
 
 /// Runs the subcommand.
@@ -70,7 +72,11 @@ pub fn run(args: &BindArgs) -> anyhow::Result<ExitCode> {
         size: args.size,
         dmabuf_fd: DMABUF_FD,
         memfd_fd: MEMFD_FD,
+        warning: binding.warning().map(str::to_owned),
     };
+    if let Some(warning) = binding.warning() {
+        eprintln!("devmem: {}: {warning}", args.dev);
+    }
     if let Some(path) = &args.output.json {
         write_json(path, &output)?;
     }

@@ -63,6 +63,34 @@ pub(crate) fn recvmsg(
     }
 }
 
+/// A generic netlink socket with extended acknowledgements.
+pub(crate) fn netlink_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_GENERIC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made the descriptor, and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let on: c_int = 1;
+    // SAFETY: the pointer and the length are those of `on`, which the kernel
+    // only reads.
+    let n = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_EXT_ACK,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if n < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(socket)
+}
+
 /// `setsockopt(SO_DEVMEM_DONTNEED)`; returns how many frags the kernel freed.
 /// Safe wrappers drop a positive return value, hence this one.
 pub(crate) fn devmem_dontneed(fd: BorrowedFd<'_>, tokens: &[DmabufToken]) -> io::Result<u32> {

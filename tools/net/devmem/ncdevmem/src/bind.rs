@@ -22,6 +22,7 @@ struct Bound<'a> {
     ifindex: u32,
     queues: &'a [u32],
     size: u64,
+    warning: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,7 +51,11 @@ pub fn run(args: &BindArgs) -> anyhow::Result<ExitCode> {
         ifindex: binding.ifindex(),
         queues: &args.queues.0,
         size: args.size,
+        warning: binding.warning(),
     };
+    if let Some(warning) = binding.warning() {
+        eprintln!("ncdevmem: {warning}");
+    }
     write_json(&args.json, &answer)?;
     match args.hold {
         Hold::For(time) => thread::sleep(time),

@@ -2,14 +2,15 @@
 //! `bind-rx`: tying a dma-buf to RX queues.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use netlink_bindings::netdev::{OpBindRxDo, PushDmabuf, Request};
-use netlink_socket2::NetlinkSocket;
+use netlink_bindings::netdev::{PushDmabuf, Request};
 
-use super::{NetlinkError, QueueType, interface_index};
+use super::exchange::exchange;
+use super::{QueueType, interface_index};
 use crate::error::Result;
 
+const FAMILY: &[u8] = b"netdev";
 const OPERATION: &str = "bind-rx";
 
 /// An attribute of `bind-rx` that a test of the kernel may want to leave out.
@@ -92,7 +93,7 @@ impl BindRx {
     /// Binds.
     ///
     /// # Errors
-    /// [`NetlinkError`] with what the kernel says.
+    /// [`NetlinkError`](super::NetlinkError) with what the kernel says.
     pub fn bind(&self, dmabuf: impl AsFd) -> Result<Binding> {
         self.bind_descriptor(dmabuf.as_fd().as_raw_fd())
     }
@@ -105,19 +106,12 @@ impl BindRx {
         let mut request = Request::new().op_bind_rx_do();
         self.encode(request.encode(), fd);
 
-        let mut socket = NetlinkSocket::new();
-        let mut reply = socket
-            .request(&request)
-            .map_err(|err| NetlinkError::from_io(OPERATION, &err))?;
-        let id = read_id(&mut reply)?;
-        // The acknowledgement that follows must not stay in the socket.
-        reply
-            .recv_ack()
-            .map_err(|err| NetlinkError::from_reply(OPERATION, &err))?;
+        let granted = exchange(OPERATION, FAMILY, &request, |reply| Ok(reply.get_id()?))?;
         Ok(Binding {
-            socket,
-            id,
+            socket: granted.socket,
+            id: granted.value,
             ifindex: self.ifindex,
+            warning: granted.warning,
         })
     }
 
@@ -150,17 +144,6 @@ impl BindRx {
     }
 }
 
-fn read_id(
-    reply: &mut netlink_socket2::NetlinkReply<'_, OpBindRxDo<'_>>,
-) -> std::result::Result<u32, NetlinkError> {
-    let attributes = reply
-        .recv_one()
-        .map_err(|err| NetlinkError::from_reply(OPERATION, &err))?;
-    attributes
-        .get_id()
-        .map_err(|err| NetlinkError::from_io(OPERATION, &err.into()))
-}
-
 /// A dma-buf that is bound. Dropping this unbinds it: the kernel ties a
 /// binding to the netlink socket that made it, and this is that socket's
 /// owner. It also ends with the process.
@@ -169,9 +152,10 @@ fn read_id(
 /// kernel lets the dma-buf go after the last.
 pub struct Binding {
     #[expect(dead_code, reason = "held for its drop")]
-    socket: NetlinkSocket,
+    socket: OwnedFd,
     id: u32,
     ifindex: u32,
+    warning: Option<String>,
 }
 
 impl Binding {
@@ -184,6 +168,12 @@ impl Binding {
     /// The interface that it was made on.
     pub fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    /// What the kernel thinks of it, if it thinks that it will not work well:
+    /// the dma-buf is too small for the queues.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 }
 
@@ -198,6 +188,7 @@ impl fmt::Debug for Binding {
 
 #[cfg(test)]
 mod tests {
+    use netlink_bindings::netdev::OpBindRxDo;
     use netlink_bindings::traits::NetlinkRequest;
 
     use super::*;

@@ -70,11 +70,30 @@ impl NetlinkError {
         this
     }
 
+    /// What an extended acknowledgement, of the request `payload`, says of a
+    /// failure.
+    pub(super) fn from_ack(
+        operation: &'static str,
+        err: &io::Error,
+        ack: &IterableNlmsgerrAttrs<'_>,
+        payload: &[u8],
+    ) -> Self {
+        let mut this = Self::from_io(operation, err);
+        this.read_ext_ack(ack, payload);
+        this
+    }
+
+    /// The message of an extended acknowledgement.
+    pub(super) fn message_of(ack: &IterableNlmsgerrAttrs<'_>) -> Option<String> {
+        let message = ack.get_msg().ok()?;
+        Some(message.to_string_lossy().trim_end().to_owned())
+    }
+
     /// Takes over an extended acknowledgement. `request` is the refused
     /// message after its `struct nlmsghdr`.
     fn read_ext_ack(&mut self, ack: &IterableNlmsgerrAttrs<'_>, request: &[u8]) {
-        if let Ok(message) = ack.get_msg() {
-            self.message = Some(message.to_string_lossy().trim_end().to_owned());
+        if let Some(message) = Self::message_of(ack) {
+            self.message = Some(message);
         }
         self.bad_attribute = ack.get_offset().ok().map(|offset| BadAttribute {
             offset,

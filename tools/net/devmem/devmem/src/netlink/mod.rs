@@ -6,6 +6,7 @@
 mod bind;
 mod dump;
 mod error;
+mod exchange;
 #[cfg(feature = "nic")]
 mod nic;
 mod request;

@@ -54,6 +54,9 @@ impl Device {
         drop(map.begin_read()?);
         let binding = request.bind(&memory)?;
         debug!(id = binding.id(), name, ?queues, "bound");
+        if let Some(warning) = binding.warning() {
+            warn!("{warning}");
+        }
 
         let pages = args.size / 4096;
         let held = (args.batch + args.keep as u64) * u64::from(args.flows.get());
