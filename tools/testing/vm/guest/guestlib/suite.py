@@ -77,6 +77,9 @@ _LIFECYCLE = (
     TestFile("starvation", "starvation.py", "ours", 600),
     TestFile("churn", "churn.py", "ours", 900),
     TestFile("stack_unbind", "stack_unbind.py", "ours", 900),
+    TestFile("stack_forward", "stack_forward.py", "ours", 600),
+    TestFile("stack_mixed", "stack_mixed.py", "ours", 300),
+    TestFile("stack_filter", "stack_filter.py", "ours", 300),
     TestFile("queue_restart", "queue_restart.py", "ours", 900),
     TestFile("exporter", "exporter.py", "ours", 600),
     # last: these take the NIC apart

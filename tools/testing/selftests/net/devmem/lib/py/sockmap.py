@@ -18,6 +18,7 @@ _PROG_TYPE_SK_SKB = 14
 SK_SKB_STREAM_PARSER, SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT = 4, 5, 38
 
 _PSEUDO_MAP_FD = 1
+_FUNC_SKB_PULL_DATA = 39
 _FUNC_SK_REDIRECT_MAP = 52
 
 
@@ -66,6 +67,17 @@ class Sockmap:
         """A stream parser that takes what it gets for a message."""
         # r0 = ctx->len
         self._attach(SK_SKB_STREAM_PARSER, _insn(0x61, 0, 1) + _EXIT)
+
+    def parse_fixed(self, size):
+        """A stream parser to which each message is of @size bytes."""
+        self._attach(SK_SKB_STREAM_PARSER, _mov(0, size) + _EXIT)
+
+    def verdict_pull(self, size):
+        """Pull @size bytes into the head, as who reads them does; then pass."""
+        self._attach(
+            SK_SKB_STREAM_VERDICT,
+            _mov(2, size) + _insn(0x85, imm=_FUNC_SKB_PULL_DATA) +
+            _mov(0, 1) + _EXIT)
 
     def verdict_pass(self, where=SK_SKB_VERDICT):
         """Let everything through to the socket that it came for."""
