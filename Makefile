@@ -42,7 +42,7 @@ kasan: bootstrap ## run our kselftests on a kernel that watches its memory
 tree: bootstrap ## sync the kernel tree: base, patches, our files
 	@$(VM) tree
 
-series: bootstrap ## write mails for `git am` on the vanilla base into build/series
+series: bootstrap ## write mails to send into build/series: fixes of the base, and ours
 	@$(VM) series
 
 kernel: bootstrap ## build a kernel

@@ -102,11 +102,11 @@ class Tree:
         self.repo = repo
         self._state = self.where.with_name(f"{self.where.name}.json")
 
-    def expected(self):
+    def expected(self, fixes=True):
         """{path: content or None} of all that differs from the base."""
         with tempfile.TemporaryDirectory() as scratch:
             return {name: path.read_bytes() if path else None
-                    for name, path in self._wanted(Path(scratch)).items()}
+                    for name, path in self._wanted(Path(scratch), fixes).items()}
 
     def sync(self, stage=None, fixes=True):
         """Make the tree what base, series and repo say; returns paths changed."""

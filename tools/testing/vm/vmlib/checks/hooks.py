@@ -12,18 +12,58 @@ from pathlib import Path
 
 from .. import mails, paths, sandbox, tree
 from ..errors import HarnessError
+from . import style
 
 OPTIONS = ("CONFIG_NET_DEVMEM_RUST", "CONFIG_GVE_RUST")
 VARIANT = "rust-debug"
 _UNIQUE = re.compile(r"(__UNIQUE_ID_\w*?)\d+")
+# Who sends the mails here: they are checked where git knows nobody, too.
+SENDER = mails.Person("Ann Sender", "sender@example.org")
+_TEST = re.compile(r"^Test: (.*?)(?=\n\n|\n---$|\n[A-Z][\w-]+: )", re.M | re.S)
+_SELFTEST = re.compile(r"(tools/testing/[\w./-]+\.py)(?:, ([^.;]*)[.;])?")
+_SUITE = re.compile(r"KUnit suite (\w+)")
 
 
 def series(report, kernel):
-    """git am takes the series on the base, and makes the tree that we build."""
-    with report.stage("series"):
-        written = mails.write(kernel.base, paths.BUILD / "series")
-        for mail in written:
-            report.add("series", mail.name, "pass")
+    """git am takes the mails on the base, and makes the tree that we build."""
+    with report.stage("series") as stage, kernel.locked(stage):
+        kernel.tree.sync(stage)
+        written = mails.write(kernel.base, paths.BUILD / "series-check", who=SENDER)
+        patches = [mail for mail in written if not mail.name.startswith("0000-")]
+        with tempfile.TemporaryDirectory(prefix="devmem-") as scratch:
+            for mail, said in style.mails(stage, kernel, patches, Path(scratch)).items():
+                text = mail.read_text()
+                if mails.NOBODY in text:
+                    said.append(f"{mails.NOBODY} cannot send it")
+                if mail.parent.name == mails.FIXES:
+                    said += untested(text, kernel.tree.where)
+                report.add("series", f"{mail.parent.name}/{mail.name}",
+                           "fail" if said else "pass", "\n".join(said))
+
+
+def untested(message, folder):
+    """What is wrong with the tests that the message of a fix names, below `folder`.
+
+    The form is "Test: PATH, CASE and CASE; more words", or that of a KUnit suite.
+    """
+    match = _TEST.search(message)
+    named = " ".join(match[1].split()) if match else ""
+    tests = _SELFTEST.findall(named)
+    wrong = []
+    if not tests and not _SUITE.search(named):
+        wrong.append("it has no line \"Test: PATH, CASE.\"")
+    for path, cases in tests:
+        if not (folder / path).is_file():
+            wrong.append(f"no {path}")
+            continue
+        text = (folder / path).read_text()
+        wrong += [f"no case {case} in {path}" for case in re.split(", | and ", cases)
+                  if case and not re.search(rf"^def {re.escape(case)}\(", text, re.M)]
+    for suite in _SUITE.findall(named):
+        if not any(f"kunit_tests({suite})" in path.read_text() for top in ("net", "rust/kernel")
+                   for path in (folder / top).rglob("*.rs")):
+            wrong.append(f"no KUnit suite {suite}")
+    return wrong
 
 
 def untouched(report, kernel):

@@ -10,9 +10,9 @@ from ..kernel import EXPORTER
 from ..errors import HarnessError
 from . import compile_fail
 
-# Not ours to decide: no MAINTAINERS entry, and the series is not sent yet; the tree has no
-# history in which a Fixes tag could be looked up.
-IGNORED = "FILE_PATH_CHANGES,MISSING_SIGN_OFF,EMAIL_SUBJECT,UNKNOWN_COMMIT_ID"
+# Not ours to decide: no MAINTAINERS entry; the tree has no history in which a Fixes tag could
+# be looked up.
+IGNORED = "FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID"
 # How every TRACE_EVENT() of the kernel is laid out.
 IGNORED_IN_TRACE_EVENTS = f"{IGNORED},OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT"
 TRACE_EVENTS = "include/trace/events/"
@@ -40,16 +40,13 @@ def rustfmt(report, kernel):
 
 
 def checkpatch(report, kernel):
-    """checkpatch --strict of each patch, and of our C, kernel Rust and docs."""
+    """checkpatch --strict of our C, kernel Rust and docs; hooks.series() has that of patches."""
     with report.stage("checkpatch") as stage, kernel.locked(stage):
         kernel.tree.sync(stage)
-        patches = tree.series(kernel.tree.repo)
         files = [name for name in sorted(tree.overlay(kernel.tree.repo)) if _checked(name)]
         events = [name for name in files if name.startswith(TRACE_EVENTS)]
         files = [name for name in files if name not in events]
-        patches = [str(patch) for patch in patches]
-        jobs = [("checkpatch-patches", IGNORED, (), patches),
-                ("checkpatch-events", IGNORED_IN_TRACE_EVENTS, ("-f",), events)]
+        jobs = [("checkpatch-events", IGNORED_IN_TRACE_EVENTS, ("-f",), events)]
         # It is one process for all files, and takes minutes for ours.
         parts = os.cpu_count() or 1
         jobs += [(f"checkpatch-files-{part}", IGNORED, ("-f",), files[part::parts])
@@ -63,9 +60,30 @@ def checkpatch(report, kernel):
             for names, said in pool.map(work, (job for job in jobs if job[-1])):
                 found = complaints(said, names)
                 for name in names:
-                    report.add("checkpatch", name.rpartition("/patches/")[2],
-                               "fail" if name in found else "pass",
+                    report.add("checkpatch", name, "fail" if name in found else "pass",
                                "\n".join(found.get(name, ())))
+
+
+def mails(stage, kernel, written, scratch):
+    """{mail: complaints} of checkpatch --strict; copies of the mails go to `scratch`."""
+    copies = {}
+    for mail in written:
+        copy = scratch / f"{len(copies):04}-{mail.name}"
+        copy.write_text(without_files(mail.read_text()))
+        copies[str(copy)] = mail
+    found = complaints(_checkpatch(stage, kernel, "checkpatch-mails", IGNORED, copies,
+                                   binds=("--ro-bind", scratch, scratch)), list(copies))
+    return {mail: found.get(copy, []) for copy, mail in copies.items()}
+
+
+def without_files(mail):
+    """A mail that adds files with one of them only: they are checked as files, in less time."""
+    head, *diffs = re.split(r"^(?=diff --git )", mail, flags=re.M)
+    added = [diff for diff in diffs if "\nnew file mode " in diff]
+    if len(added) < len(diffs):
+        return mail
+    small = [diff for diff in added if f" b/{TRACE_EVENTS}" not in diff]
+    return head + min(small or added, key=len)
 
 
 def _in_kernel(name):
@@ -80,12 +98,12 @@ def _checked(name):
     return name.endswith((".c", ".h", ".rs", ".rst")) or "Kconfig" in name
 
 
-def _checkpatch(stage, kernel, log, ignored, arguments):
+def _checkpatch(stage, kernel, log, ignored, arguments, binds=()):
     """Its output, in which each complaint is a line."""
     line = sandbox.command(
         ["scripts/checkpatch.pl", "--strict", "--codespell", "--show-types", "--terse",
-         "--no-summary", "--no-signoff", f"--ignore={ignored}", *arguments],
-        cwd=kernel.tree.where, writable=(kernel.home,))
+         "--no-summary", f"--ignore={ignored}", *arguments],
+        cwd=kernel.tree.where, writable=(kernel.home,), binds=binds)
     try:
         path = stage.run(line, log=log, env=sandbox.environment())
     except HarnessError:
