@@ -14,7 +14,7 @@ pub struct Failure {
     pub errno: Option<i32>,
     /// Its symbol.
     pub errno_name: Option<String>,
-    /// The message of the kernel's extended acknowledgement.
+    /// The message of the kernel's extended acknowledgment.
     pub message: Option<String>,
     /// The attribute that the kernel objects to.
     pub bad_attribute: Option<BadAttribute>,

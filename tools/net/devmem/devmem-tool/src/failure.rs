@@ -37,7 +37,7 @@ pub struct ErrorReport {
     pub errno: Option<i32>,
     /// Its symbol.
     pub errno_name: Option<String>,
-    /// The message of the kernel's extended acknowledgement.
+    /// The message of the kernel's extended acknowledgment.
     pub kernel_message: Option<String>,
     /// The attribute of the request that the kernel objects to.
     pub attribute: Option<String>,

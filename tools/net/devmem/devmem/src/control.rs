@@ -210,9 +210,8 @@ pub(crate) mod tests {
         assert_eq!(items[0], ControlItem::Linear { len: 12 });
         assert!(matches!(items[1], ControlItem::Other { level, .. } if level == libc::SOL_SOCKET));
         assert!(matches!(items[2], ControlItem::Other { level, .. } if level == libc::IPPROTO_TCP));
-        assert!(
-            matches!(items[3], ControlItem::Dmabuf(c) if (c.frag_offset, c.frag_size, c.frag_token) == (4096, 100, 5))
-        );
+        let place = |c: &DmabufCmsg| (c.frag_offset, c.frag_size, c.frag_token);
+        assert!(matches!(&items[3], ControlItem::Dmabuf(c) if place(c) == (4096, 100, 5)));
         assert_eq!(items.len(), 4);
     }
 

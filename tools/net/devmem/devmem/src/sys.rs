@@ -63,7 +63,7 @@ pub(crate) fn recvmsg(
     }
 }
 
-/// A generic netlink socket with extended acknowledgements.
+/// A generic netlink socket with extended acknowledgments.
 pub(crate) fn netlink_socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are passed.

@@ -58,7 +58,7 @@ pub enum Command {
     /// Bind a dma-buf to RX queues, print the answer as JSON, and hold it.
     ///
     /// Prints one JSON object: `ok`, and either `id`, or `errno`, `errno_name`,
-    /// `message` (the kernel's extended acknowledgement), `bad_attribute` and
+    /// `message` (the kernel's extended acknowledgment), `bad_attribute` and
     /// `missing_attribute`. Some options make a request that the kernel has to
     /// refuse: they are for tests of the kernel.
     #[command(args_override_self = true, after_help = EXIT_STATUS)]
@@ -93,7 +93,8 @@ pub struct ServeArgs {
     #[arg(long, default_value = "64M", value_name = "BYTES", value_parser = size)]
     pub size: u64,
     /// Cut the dma-buf's memory into this many pieces, laid out backwards.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub scatter: u64,
     /// Take the dma-buf's memory from the pool of huge pages.
     #[arg(long)]
@@ -112,7 +113,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub min_devmem: f64,
     /// Tokens to collect before they are given back.
-    #[arg(long, default_value_t = 128, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 128, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub batch: u64,
     /// Verify and give back a frag only after this many later ones have come in
     /// its flow: shows memory that is written while it is still held.

@@ -36,7 +36,7 @@ pub struct MissingAttribute {
     pub name: Option<String>,
 }
 
-/// A refused netlink request, with the kernel's extended acknowledgement.
+/// A refused netlink request, with the kernel's extended acknowledgment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetlinkError {
     /// The request: `bind-rx`, `queue-get`, …
@@ -70,7 +70,7 @@ impl NetlinkError {
         this
     }
 
-    /// What an extended acknowledgement, of the request `payload`, says of a
+    /// What an extended acknowledgment, of the request `payload`, says of a
     /// failure.
     pub(super) fn from_ack(
         operation: &'static str,
@@ -83,13 +83,13 @@ impl NetlinkError {
         this
     }
 
-    /// The message of an extended acknowledgement.
+    /// The message of an extended acknowledgment.
     pub(super) fn message_of(ack: &IterableNlmsgerrAttrs<'_>) -> Option<String> {
         let message = ack.get_msg().ok()?;
         Some(message.to_string_lossy().trim_end().to_owned())
     }
 
-    /// Takes over an extended acknowledgement. `request` is the refused
+    /// Takes over an extended acknowledgment. `request` is the refused
     /// message after its `struct nlmsghdr`.
     fn read_ext_ack(&mut self, ack: &IterableNlmsgerrAttrs<'_>, request: &[u8]) {
         if let Some(message) = Self::message_of(ack) {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_acknowledgement_has_the_errno_alone() {
+    fn an_error_without_acknowledgment_has_the_errno_alone() {
         let err = NetlinkError::from_io("bind-rx", &io::Error::from_raw_os_error(libc::EPERM));
         assert_eq!(err.to_string(), "bind-rx: EPERM (Operation not permitted)");
         assert_eq!(errno_text(libc::ERANGE), "Numerical result out of range");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A request whose acknowledgement may say something although it is granted,
+//! A request whose acknowledgment may say something although it is granted,
 //! which `netlink-socket2` does not hand out.
 
 use std::io;
@@ -30,7 +30,7 @@ pub(super) struct Granted<T> {
 enum Message<'a> {
     Reply(&'a [u8]),
     /// The errno, 0 for none, and the attributes of the extended
-    /// acknowledgement.
+    /// acknowledgment.
     Ack(i32, &'a [u8]),
 }
 
@@ -68,7 +68,7 @@ fn family_id(name: &'static [u8]) -> io::Result<u16> {
 }
 
 /// Sends a request on a socket of its own, and waits for reply and
-/// acknowledgement.
+/// acknowledgment.
 pub(super) fn exchange<R: NetlinkRequest, T>(
     operation: &'static str,
     family: &'static [u8],
