@@ -13,11 +13,11 @@ import time
 
 from lib.py import tcpinfo
 from lib.py import (Binding, Child, KsftNamedVariant, KsftSkipEx, MIB,
-                    NetNSEnter, Receiver, Udmabuf, bound_queues, cmd, defer,
-                    dmabufs, dontneed, holding, ip, ksft_eq, ksft_exit,
-                    ksft_ge, ksft_in, ksft_ne, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, page_pools, pattern,
-                    run_in_env, send, wait_for)
+                    NetNSEnter, Receiver, Udmabuf, base_fails, bound_queues,
+                    cmd, defer, dmabufs, dontneed, holding, ip, ksft_eq,
+                    ksft_exit, ksft_ge, ksft_in, ksft_ne, ksft_pr, ksft_run,
+                    ksft_true, ksft_variants, leaves_nothing, page_pools,
+                    pattern, run_in_env, send, wait_for)
 
 HELD = 20000
 
@@ -202,14 +202,13 @@ def _silence(cfg, seconds):
 
 
 @leaves_nothing
+@base_fails("waits for traffic")
 def deferred_packets(cfg):
     """
     Packets that were read are freed by the CPU that received them, when there
     are many or when it has something to do. On a CPU that has not, they must
     not keep the memory.
     """
-    if not cfg.is_rust:
-        raise KsftSkipEx("the unfixed base waits for traffic")
     if len(os.sched_getaffinity(0)) < 2:
         raise KsftSkipEx("two CPUs are needed")
     reader, idle = sorted(os.sched_getaffinity(0))[:2]

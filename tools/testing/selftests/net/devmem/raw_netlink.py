@@ -13,7 +13,7 @@ import os
 import socket
 
 from lib.py import (KsftFailEx, KsftNamedVariant, Netlink, Udmabuf,
-                    bound_queues, defer, dmabufs, ip, ksft_eq, ksft_in,
+                    bound_queues, defect, defer, dmabufs, ip, ksft_eq, ksft_in,
                     ksft_not_in, ksft_true, ksft_variants, leaves_nothing,
                     page_pools, wait_for)
 from lib.py.rawnl import (DMABUF_FD, DMABUF_ID, DMABUF_IFINDEX, DMABUF_QUEUES,
@@ -518,7 +518,8 @@ def reply_does_not_fit(cfg):
         ksft_eq(bound, {})
         _check_nothing_bound(cfg, request.dmabuf)
     else:
-        ksft_eq(list(bound), [request.num], "defect 9 is gone")
+        defect(list(bound) == [request.num],
+               "the queue is bound, and nobody is told the id")
     ksft_not_in(number, raw.drain(), "there is an answer")
     if cfg.is_rust:
         # the socket is as good as before

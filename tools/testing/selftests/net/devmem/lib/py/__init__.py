@@ -32,8 +32,9 @@ try:
     from .binding import Binding, bind_request, expect_refused, \
         netdev_family, try_bind
     from .child import Child
-    from .env import DevmemEnv, MIB, base_fails, holding, leaves_nothing, \
-        merges_packets, os_error, run_in_env, send
+    from .env import DevmemEnv, MIB, base_fails, defect, holding, \
+        leaves_nothing, merges_packets, os_error, run_in_env, send, \
+        tries_defects
     from .leftover import KernelLog, LeftoverError, Leftovers, bound_queues, \
         dmabuf_references, dmabufs, page_pools, wait_for
     from .nic import Nic

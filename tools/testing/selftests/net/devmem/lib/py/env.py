@@ -14,8 +14,8 @@ import sys
 
 from drivers.net.lib.py import NetDrvEpEnv
 from net.lib.py import CmdExitFailure, EthtoolFamily, NetdevFamily, NetNSEnter
-from net.lib.py import KsftSkipEx, cmd, defer, ethtool, ip, ksft_pr, ksft_true
-from net.lib.py import wait_file
+from net.lib.py import KsftFailEx, KsftSkipEx, cmd, defer, ethtool, ip
+from net.lib.py import ksft_pr, ksft_true, wait_file
 
 from .binding import Binding
 from .faults import order
@@ -320,12 +320,32 @@ def run_in_env(src_path, run):
         sys.exit(4)
 
 
+def tries_defects():
+    """
+    Whether DEVMEM_TRY_DEFECTS is set: the same is demanded of everyone then,
+    and a case fails, or panics, where there is a defect.
+    """
+    return bool(os.environ.get("DEVMEM_TRY_DEFECTS"))
+
+
+def defect(shows, how):
+    """
+    What is wrong with the implementation under test, as the test knows: it has
+    to show, so that nobody goes on believing in it. It fails the case only for
+    those who try defects.
+    """
+    if not tries_defects():
+        ksft_true(shows, f"this defect is gone: {how}")
+    elif shows:
+        raise KsftFailEx(how)
+
+
 def base_fails(how):
     """Decorator: the base, without our fixes, does not survive this case."""
     def decorate(func):
         @functools.wraps(func)
         def wrapper(cfg, *args):
-            if not cfg.is_fixed and not os.environ.get("DEVMEM_TRY_DEFECTS"):
+            if not cfg.is_fixed and not tries_defects():
                 raise KsftSkipEx(f"the base, without patches/fixes, {how}")
             return func(cfg, *args)
         return wrapper
