@@ -14,14 +14,15 @@ RUN_KNOBS = $(if $(BYTES),--bytes $(BYTES)) $(if $(FLOWS),--flows $(FLOWS)) \
 	$(if $(QUEUES),--queues $(QUEUES)) $(if $(MTU),--mtu $(MTU)) \
 	$(if $(IMPL),--impl $(IMPL))
 
-.PHONY: help run test peer gve kasan tree series kernel programs selftests shell clean distclean bootstrap
+.PHONY: help run test peer gve kasan red tree series kernel programs selftests shell clean distclean bootstrap
 
 help: ## list the targets and knobs
 	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Knobs of run:  BYTES=256M FLOWS=4 QUEUES=2 MTU=1500 IMPL=rust|c"
 	@echo "Of test:       IMPL=rust|c MINUTES=80 (leave out what would take longer)"
-	@echo "Of kernel and shell:  VARIANT=rust|c|rust-gve-c|c-gve-rust|rust-debug|rust-kasan"
+	@echo "Of red:        ONLY=c|c-fixed|rust ROWS='1 R1' (what is kept of the others stands)"
+	@echo "Of kernel and shell:  VARIANT=rust|c|c-fixed|rust-gve-c|c-gve-rust|rust-debug|rust-kasan"
 	@echo "Everywhere:    KERNEL_SRC=/a/kernel/tree  DEBIAN_MIRROR=URI"
 
 run: bootstrap ## move a TCP stream into a dma-buf through two emulated gVNICs, and verify it
@@ -38,6 +39,9 @@ gve: bootstrap ## test queue management of gve in C and as a module too, and com
 
 kasan: bootstrap ## run our kselftests on a kernel that watches its memory
 	@$(VM) kasan
+
+red: bootstrap ## try the known defects on C, on C with fixes and on Rust, side by side
+	@$(VM) red $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
 
 tree: bootstrap ## sync the kernel tree: base, patches, our files
 	@$(VM) tree

@@ -42,8 +42,9 @@ def arguments():
                         help="what the device model was given as --split-late")
     parser.add_argument("--mtu", type=int, default=1500, metavar="BYTES",
                         help="MTU of both NICs")
-    parser.add_argument("--only", action="append", metavar="NAME",
-                        help="run only this test file; may be given more than once")
+    parser.add_argument("--only", action="append", metavar="[LABEL=]NAME[:GLOB,...]",
+                        help="run only this test file, or these cases of it; may be given more "
+                        "than once, and for one file with a label each, which names the TAP file")
     parser.add_argument("--case", action="append", default=[], metavar="GLOB",
                         help="run only these cases of each test file")
     parser.add_argument("--cache", type=Path, metavar="DIR",
@@ -65,12 +66,21 @@ def too_late(args, entry):
 def chosen(args):
     """The profile's entries that the command line asks for."""
     entries = suite.of_profile(args.profile)
-    if args.only:
-        unknown = set(args.only) - {entry.name for entry in entries}
-        if unknown:
-            raise GuestError(f"profile {args.profile} has no {', '.join(sorted(unknown))}")
-        entries = [entry for entry in entries if entry.name in args.only]
-    return entries
+    if not args.only:
+        return entries
+    known = {entry.name: entry for entry in entries}
+    found = {}
+    for word in args.only:
+        label, _, what = word.rpartition("=")
+        name, _, globs = what.partition(":")
+        if name not in known:
+            raise GuestError(f"profile {args.profile} has no {name}")
+        label = label or name
+        if label in found:
+            raise GuestError(f"{label} twice: --only LABEL={what}")
+        found[label] = with_cases(dataclasses.replace(known[name], name=label),
+                                  globs.split(",") if globs else ())
+    return list(found.values())
 
 
 def with_cases(test, globs):

@@ -13,13 +13,14 @@ from .tree import Tree
 # Fragments of each variant; what a variant's objects may start from.
 VARIANTS = {
     "c": ("base", "c"),
+    "c-fixed": ("base", "c"),
     "rust": ("base", "rust"),
     "rust-gve-c": ("base", "rust", "gve-c"),
     "c-gve-rust": ("base", "c", "gve-rust"),
     "rust-debug": ("base", "rust", "debug"),
     "rust-kasan": ("base", "rust", "kasan"),
 }
-SEEDS = {"c": ("rust",), "rust": ("c",), "rust-gve-c": ("rust", "c"),
+SEEDS = {"c": ("rust",), "c-fixed": ("c", "rust"), "rust": ("c",), "rust-gve-c": ("rust", "c"),
          "c-gve-rust": ("c", "rust"), "rust-debug": (), "rust-kasan": ()}
 LLVM = "-19"
 # Objects are good for as long as these packages stay as they are.

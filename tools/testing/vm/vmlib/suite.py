@@ -2,8 +2,9 @@
 """`make test`: every check and test, quick ones first."""
 
 from . import model, paths, report, stages, userspace
-from .checks import (cargo, compile_fail, docs, guest, harness, hooks, kernelbuild, peer, restarts,
-                     style)
+from .checks import (cargo, compile_fail, docs, guest, harness, hooks, kernelbuild, peer, red,
+                     restarts, style)
+from .defects import COLUMNS
 
 # Driver and net core in different languages.
 MIXED = ("rust-gve-c", "c-gve-rust")
@@ -73,6 +74,17 @@ def run_kasan():
     built = stages.tree()
     record = report.Report(target="kasan")
     _kselftests(record, built, KASAN)
+    return record.finish()
+
+
+def run_red(only=None, rows=()):
+    """The known defects on all kernels, or on one; True if each is what the list expects."""
+    built = stages.tree()
+    record = report.Report(target="red")
+    images = kernelbuild.release(record, built, (only,) if only else COLUMNS)
+    selftests = _programs(record, built, only or "c")
+    if images and selftests:
+        red.check(record, images, built, selftests, rows)
     return record.finish()
 
 

@@ -13,7 +13,7 @@ _CASE = re.compile(
     r"(?P<indent>(?:# |    )*)(?P<result>ok|not ok) (?P<number>\d+)(?:\s+-)?\s*"
     r"(?P<name>.*?)\s*(?:#\s*(?P<directive>SKIP|XFAIL|TODO)\b\s*(?P<reason>.*))?$")
 # How ksft.py tells what went wrong, before the result.
-_WHY = re.compile(r"# (?P<why>Check failed .*|(?:Check|Exception)\| (?P<error>[\w.]+: .*))$")
+_WHY = re.compile(r"# (?P<why>Check failed .*|(?:Check|(?:Defer )?Exception)\| (?P<error>[\w.]+: .*))$")
 _PLAN = re.compile(r"(?P<indent>(?:# |    )*)1\.\.(?P<count>\d+)\s*(?:#\s*SKIP\s*(?P<reason>.*))?$")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .errors import GuestError
 
 # A profile is one boot: the host starts the device model to suit it.
-PROFILES = ("receive", "lifecycle", "late-split", "jumbo", "queue-mgmt", "restarts")
+PROFILES = ("receive", "lifecycle", "late-split", "jumbo", "queue-mgmt", "restarts", "defects")
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ _JUMBO = (
 _OF_QUEUES = ("bind_rx", "reconfigure", "starvation", "stack_unbind", "queue_restart", "churn")
 _QUEUE_MGMT = tuple(entry for entry in _RECEIVE + _LIFECYCLE if entry.name in _OF_QUEUES)
 
+# Single cases of these show defects.
+_DEFECTS = _RECEIVE + _LIFECYCLE
+
 # For figures: nothing else runs beside it.
 _RESTARTS = (TestFile("restart_cost", "restart_cost.py", "ours", 900),)
 
@@ -114,7 +117,8 @@ def of_profile(profile):
     """The entries of a profile, in the order in which they run."""
     try:
         return {"receive": _RECEIVE, "lifecycle": _LIFECYCLE, "late-split": _LATE_SPLIT,
-                "jumbo": _JUMBO, "queue-mgmt": _QUEUE_MGMT, "restarts": _RESTARTS}[profile]
+                "jumbo": _JUMBO, "queue-mgmt": _QUEUE_MGMT, "restarts": _RESTARTS,
+                "defects": _DEFECTS}[profile]
     except KeyError:
         raise GuestError(f"no profile is called {profile}; there are "
                          f"{', '.join(PROFILES)}") from None

@@ -21,6 +21,7 @@ PROFILES = {
     "jumbo": (model.Options(), ("--mtu", 9000)),
     "queue-mgmt": (model.Options(), ()),
     "restarts": (model.Options(), ()),
+    "defects": (model.Options(), ()),
 }
 # Those for any kernel, in lanes; the others are for comparing kernels. Lanes run beside each
 # other, for tests wait as much as they compute; what is in a lane runs one after the other.
@@ -45,6 +46,8 @@ class Job:
     on: str = ""
     fixed: bool = False  # the kernel has patches/fixes, though `impl` is C
     seconds: int | None = None  # after which no test file begins
+    only: tuple = ()  # what of the profile, as for test.py
+    env: tuple = ()   # NAME=VALUE words for the tests
     guest: boot.Guest | None = None
     outcome: boot.Outcome | None = None
     error: HarnessError | None = None  # why there is no outcome
@@ -111,8 +114,9 @@ def machine(job, kernel, base_selftests):
     options, arguments = PROFILES[job.profile]
     out = folder(job.label)
     command = ["env", f"DEVMEM_TREE={kernel.tree.where}", f"BASE_SELFTESTS={base_selftests}",
-               "python3", PROGRAM, "--profile", job.profile, "--impl", job.impl, *arguments,
+               *job.env, "python3", PROGRAM, "--profile", job.profile, "--impl", job.impl, *arguments,
                "--out", out]
+    command += [word for only in job.only for word in ("--only", only)]
     if job.fixed:
         command.append("--fixed")
     timeout = TIMEOUT
