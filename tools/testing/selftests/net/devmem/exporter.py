@@ -95,9 +95,9 @@ def runs(cfg, pattern):
     # Niovs are posted in turn. Holding nine in ten makes the NIC use so many,
     # and the second round begins with the rest.
     batch = buffer.size // PAGE * 9 // 10 * PAYLOAD
-    for upto in (batch, 2 * batch):
-        thread = send(sender, receiver.position, upto - receiver.position)
-        while receiver.position < upto:
+    for until in (batch, 2 * batch):
+        thread = send(sender, receiver.position, until - receiver.position)
+        while receiver.position < until:
             for piece in receiver.receive().pieces:
                 if piece.kind == "dmabuf":
                     touched.add(buffer.run_at(piece.offset))

@@ -238,16 +238,16 @@ class Receiver:
             raise StreamError(f"silence after {self.position} bytes")
         return self.take(self.recvmsg(**kwargs))
 
-    def receive_all(self, upto, keep=0, **kwargs):
+    def receive_all(self, until, keep=0, **kwargs):
         """
-        Receive and verify up to stream position @upto.
+        Receive and verify up to stream position @until.
 
         Gives tokens back as it goes, except for the last @keep.
         """
-        while self.position < upto:
+        while self.position < until:
             if not self.receive(**kwargs).size:
                 raise StreamError(f"end of stream after {self.position} of "
-                                  f"{upto} bytes")
+                                  f"{until} bytes")
             if len(self.tokens) - keep >= 64:
                 self.release(len(self.tokens) - keep)
         if len(self.tokens) > keep:
