@@ -155,6 +155,8 @@ class Tests(unittest.TestCase):
             program = Path(tree, self.PATH)
             program.parent.mkdir(parents=True)
             program.write_text("def splice(cfg):\n    pass\n\ndef hairpin(cfg):\n    pass\n")
+            Path(tree, "net/core").mkdir(parents=True)
+            Path(tree, "net/core/net_test.c").write_text("static void gso(struct kunit *test)\n")
             suites = Path(tree, "net/core/devmem/tokens.rs")
             suites.parent.mkdir(parents=True)
             suites.write_text("#[kunit_tests(net_devmem_tokens)]\n")
@@ -163,11 +165,14 @@ class Tests(unittest.TestCase):
     def test_that_exist(self):
         for line in (f"Test: {self.PATH}, splice.", f"Test: {self.PATH},\nsplice and hairpin.",
                      f"Test: {self.PATH}, splice; with\nCONFIG_DMA_API_DEBUG.",
-                     f"Test: the KUnit suite net_devmem_tokens, and\n{self.PATH}, hairpin."):
+                     f"Test: the KUnit suite net_devmem_tokens, and\n{self.PATH}, hairpin.",
+                     f"Test: net/core/net_test.c, gso.\nTest: {self.PATH}, splice.",
+                     "No test: nobody has\nsuch a device."):
             self.assertEqual(self.untested(line), [], line)
 
     def test_that_do_not(self):
-        for line, named in (("No test.", "no line"), ("Test: the guest boots.", "no line"),
+        for line, named in (("No test.", "no line"), ("No test: ", "no line"),
+                            ("Test: net/core/net_test.c, splice.", "no case splice"), ("Test: the guest boots.", "no line"),
                             ("Test: tools/testing/gone.py, x.", "no tools/testing/gone.py"),
                             (f"Test: {self.PATH}, splice and sockmap.", "no case sockmap"),
                             (f"Test: {self.PATH}, splice, with KASAN.", "no case with KASAN"),

@@ -20,7 +20,8 @@ _UNIQUE = re.compile(r"(__UNIQUE_ID_\w*?)\d+")
 # Who sends the mails here: they are checked where git knows nobody, too.
 SENDER = mails.Person("Ann Sender", "sender@example.org")
 _TEST = re.compile(r"^Test: (.*?)(?=\n\n|\n---$|\n[A-Z][\w-]+: )", re.M | re.S)
-_SELFTEST = re.compile(r"(tools/testing/[\w./-]+\.py)(?:, ([^.;]*)[.;])?")
+_NO_TEST = re.compile(r"^No test: \w+", re.M)
+_CASES = re.compile(r"([\w-]+/[\w./-]+\.(?:py|sh|c|rs))(?:, ([^.;]*)[.;])?")
 _SUITE = re.compile(r"KUnit suite (\w+)")
 
 
@@ -44,21 +45,22 @@ def series(report, kernel):
 def untested(message, folder):
     """What is wrong with the tests that the message of a fix names, below `folder`.
 
-    The form is "Test: PATH, CASE and CASE; more words", or that of a KUnit suite.
+    The form is "Test: PATH, CASE and CASE; more words", or that of a KUnit suite, or "No test:"
+    and the reason.
     """
-    match = _TEST.search(message)
-    named = " ".join(match[1].split()) if match else ""
-    tests = _SELFTEST.findall(named)
+    named = "\n".join(" ".join(text.split()) for text in _TEST.findall(message))
+    tests = _CASES.findall(named)
     wrong = []
-    if not tests and not _SUITE.search(named):
+    if not tests and not _SUITE.search(named) and not _NO_TEST.search(message):
         wrong.append("it has no line \"Test: PATH, CASE.\"")
     for path, cases in tests:
         if not (folder / path).is_file():
             wrong.append(f"no {path}")
             continue
         text = (folder / path).read_text()
+        begin = "^def " if path.endswith(".py") else r"\b"
         wrong += [f"no case {case} in {path}" for case in re.split(", | and ", cases)
-                  if case and not re.search(rf"^def {re.escape(case)}\(", text, re.M)]
+                  if case and not re.search(rf"{begin}{re.escape(case)}\(", text, re.M)]
     for suite in _SUITE.findall(named):
         if not any(f"kunit_tests({suite})" in path.read_text() for top in ("net", "rust/kernel")
                    for path in (folder / top).rglob("*.rs")):
