@@ -87,8 +87,7 @@ def check(report, images, kernel, base_selftests, rows=()):
 
 def _column(stage, variant, job, chosen, kernel, base_selftests):
     """Run all guests of a column, keep its verdicts; returns what kept it from its end, if so."""
-    for row in chosen:
-        keep(variant, {row.id: None})
+    keep(variant, {row.id: None for row in chosen})
     todo = batches(chosen, variant)
     number = 0
     while todo:
