@@ -202,7 +202,7 @@ class Column(unittest.TestCase):
         record = report.Report(target="red")
         with mock.patch.object(red.guest, "machine", machine), \
                 mock.patch.object(red.boot, "run", run):
-            red.check(record, {variant: Path("image") for variant in variants}, None, None, rows)
+            red.check(record, {variant: Path("image") for variant in variants}, None, rows)
         return {entry.name: (entry.outcome, entry.reason) for entry in record.entries}
 
     def said(self, **rows):

@@ -51,7 +51,7 @@ class Verdict:
         return f"expected that it {expected} with {says!r}" if says else f"expected: {expected}"
 
 
-def check(report, images, kernel, base_selftests, rows=()):
+def check(report, images, kernel, rows=()):
     """Run the columns of {variant: image}, or some rows of them; report, print, record."""
     unknown = set(rows) - {row.id for row in DEFECTS}
     if unknown:
@@ -62,7 +62,7 @@ def check(report, images, kernel, base_selftests, rows=()):
             job = guest.Job("", images[variant], implementation(variant),
                             fixed=implementation(variant) == "c" and has_fixes(variant),
                             env=("DEVMEM_TRY_DEFECTS=1",))
-            return _column(stage, variant, job, chosen, kernel, base_selftests)
+            return _column(stage, variant, job, chosen, kernel)
 
         errors = dict(zip(images, pool.map(column, images)))
     found = {variant: kept(variant) for variant in COLUMNS}
@@ -85,7 +85,7 @@ def check(report, images, kernel, base_selftests, rows=()):
     ui.console.print(f"side by side: {target.relative_to(paths.REPO)}")
 
 
-def _column(stage, variant, job, chosen, kernel, base_selftests):
+def _column(stage, variant, job, chosen, kernel):
     """Run all guests of a column, keep its verdicts; returns what kept it from its end, if so."""
     keep(variant, {row.id: None for row in chosen})
     todo = batches(chosen, variant)
@@ -95,7 +95,7 @@ def _column(stage, variant, job, chosen, kernel, base_selftests):
         number += 1
         here = dataclasses.replace(job, profile=rows[0].profile, on=f" on {variant} {number}",
                                    only=tuple(f"{row.id}={row.test}" for row in rows))
-        machine = guest.machine(here, kernel, base_selftests)
+        machine = guest.machine(here, kernel, "")  # no test of the base's is run
         if alone(rows[0], variant):
             machine.timeout = ALONE
         stage.note(f"{variant}, guest {number}: {' '.join(row.id for row in rows)}")
