@@ -16,7 +16,6 @@ import errno
 import fcntl
 import mmap
 import os
-import signal
 import socket
 import struct
 import termios
@@ -25,141 +24,14 @@ import time
 from lib.py import tcpinfo
 from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver,
                     base_fails, cmd, defect, defer, ethtool, ip, ksft_eq,
-                    ksft_exit, ksft_ge, ksft_pr, ksft_run, ksft_true,
-                    ksft_variants, leaves_nothing, os_error, pattern,
-                    run_in_env, send, wait_for)
+                    ksft_exit, ksft_ge, ksft_pr, ksft_run, ksft_true, ksft_variants,
+                    leaves_nothing, os_error, pattern, run_in_env, send,
+                    wait_for)
+from lib.py.queued import check_nothing_comes
 from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
-from lib.py.tcpsig import ao_key, md5_key
+from lib.py.uapi import SO_RCVBUFFORCE
 
 SIZE = 5000
-# How long to look whether bytes that must not come do come. A retransmission
-# or two fit in.
-A_WHILE = 2
-SIOCATMARK = 0x8905
-
-
-def _counter(name):
-    """A counter of TCP's from this namespace, such as "InCsumErrors"."""
-    for path in ("/proc/net/netstat", "/proc/net/snmp"):
-        with open(path, encoding="ascii") as table:
-            lines = [line.split() for line in table]
-        for names, values in zip(lines[::2], lines[1::2]):
-            if name in names and names[0] in ("Tcp:", "TcpExt:"):
-                return int(values[names.index(name)])
-    raise KeyError(name)
-
-
-def _check_nothing_comes(sock, receiver=None):
-    """Nothing is delivered to @sock for a while."""
-    receiver = receiver or Receiver(sock, None, 0)
-    wait_for(receiver.queued, A_WHILE)
-    ksft_eq(receiver.queued(), 0, "bytes that should have been dropped")
-
-
-# --- urgent data -----------------------------------------------------------
-
-def _urgent(cfg, ipver, inline):
-    """Bytes before, of, and after an urgent one, all in the receive queue."""
-    receiver, sender, _ = cfg.stream(ipver)
-    if inline:
-        receiver.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    signals = []
-    old = signal.signal(signal.SIGURG, lambda *_: signals.append(1))
-    defer(signal.signal, signal.SIGURG, old)
-    fcntl.fcntl(receiver.sock, fcntl.F_SETOWN, os.getpid())
-
-    send(sender, 0, 3000).finish()
-    receiver.wait_queued(3000)
-    sender.send(pattern(3000, 1), socket.MSG_OOB)
-    receiver.wait_queued(3001)
-    send(sender, 3001, 3000).finish()
-    receiver.wait_queued(6001)
-    return receiver, signals
-
-
-@ksft_variants([KsftNamedVariant("v4", "4", False),
-                KsftNamedVariant("v6", "6", False),
-                KsftNamedVariant("inline", "4", True)])
-@leaves_nothing
-@base_fails("panics on urgent data in device memory (defect 1)")
-def urgent_data(cfg, ipver, inline):
-    """
-    An urgent byte in device memory stays in the stream.
-
-    The CPU cannot hand it out by itself, so there is no urgent byte to get
-    and no mark to stop at; that something urgent came is signalled.
-    """
-    receiver, signals = _urgent(cfg, ipver, inline)
-    ksft_eq(os_error(receiver.sock.recv, 1, socket.MSG_OOB), errno.EINVAL)
-    mark = fcntl.ioctl(receiver.sock, SIOCATMARK, struct.pack("i", 0))
-    ksft_eq(struct.unpack("i", mark)[0], 0)
-    ksft_ge(len(signals), 1, "SIGURG")
-    receiver.receive_all(6001)
-    ksft_eq(receiver.kinds["dmabuf"], 6001)
-
-
-@leaves_nothing
-@base_fails("panics on urgent data in device memory (defect 1)")
-def urgent_data_again(cfg):
-    """Many urgent bytes, and the connection still takes ordinary ones."""
-    receiver, sender, _ = cfg.stream("4")
-    size = 0
-    for _ in range(20):
-        sender.send(pattern(size, 1), socket.MSG_OOB)
-        sender.sendall(pattern(size + 1, 99))
-        size += 100
-    receiver.receive_all(size)
-    ksft_eq(receiver.kinds["dmabuf"], size)
-
-
-# --- signed segments -------------------------------------------------------
-
-def _signed_stream(cfg, ipver, add_key):
-    """Like cfg.stream(), with a key on both ends from the first segment on."""
-    family = socket.AF_INET if ipver == "4" else socket.AF_INET6
-    dmabuf, binding = cfg.bind()
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        try:
-            add_key(listener, cfg.remote_addr_v[ipver])
-        except OSError as error:
-            raise KsftSkipEx(f"this kernel cannot sign: {error}") from error
-        listener.bind((cfg.addr_v[ipver], 0))
-        listener.listen(1)
-        listener.settimeout(60)
-        port = listener.getsockname()[1]
-        cfg.steer(ipver, port, cfg.queues[0])
-        with NetNSEnter(cfg.remote_ns):
-            sender = socket.socket(family, socket.SOCK_STREAM)
-        defer(sender.close)
-        add_key(sender, cfg.addr_v[ipver])
-        sender.settimeout(60)
-        sender.connect((cfg.addr_v[ipver], port))
-        sock, _ = listener.accept()
-    defer(sock.close)
-    return Receiver(sock, dmabuf, binding.id), sender, binding
-
-
-@ksft_variants([KsftNamedVariant("md5_v4", "4", md5_key, "TCPMD5Failure"),
-                KsftNamedVariant("md5_v6", "6", md5_key, "TCPMD5Failure"),
-                KsftNamedVariant("ao_v4", "4", ao_key, "TCPAOBad"),
-                KsftNamedVariant("ao_v6", "6", ao_key, "TCPAOBad")])
-@leaves_nothing
-@base_fails("panics on signed segments in device memory (defect 2)")
-def signed_segments(cfg, ipver, add_key, counter):
-    """
-    A signature over bytes that cannot be read cannot be checked: the segment
-    is dropped and counted. Once the queue is no longer bound, the sender's
-    next try is readable, and arrives.
-    """
-    before = _counter(counter)
-    receiver, sender, binding = _signed_stream(cfg, ipver, add_key)
-    ksft_eq(_counter(counter), before, "the handshake is good")
-    sender.sendall(pattern(0, SIZE))
-    _check_nothing_comes(receiver.sock, receiver)
-    ksft_ge(_counter(counter), before + 1)
-    binding.close()
-    receiver.receive_all(SIZE)
-    ksft_eq(receiver.kinds["plain"], SIZE)
 
 
 # --- checksums -------------------------------------------------------------
@@ -173,15 +45,15 @@ def checksum_off(cfg, ipver):
     what it has verified arrives.
     """
     receiver, sender, _ = cfg.stream(ipver)
-    before = _counter("InCsumErrors")
+    before = tcpinfo.counter("InCsumErrors")
     ethtool(f"-K {cfg.ifname} rx off")
     on_again = defer(ethtool, f"-K {cfg.ifname} rx on")
     # one small segment, and enough for GRO to think of merging
     sender.sendall(pattern(0, 20))
-    _check_nothing_comes(receiver.sock, receiver)
+    check_nothing_comes(receiver)
     sender.sendall(pattern(20, 50000))
-    _check_nothing_comes(receiver.sock, receiver)
-    ksft_ge(_counter("InCsumErrors"), before + 2)
+    check_nothing_comes(receiver)
+    ksft_ge(tcpinfo.counter("InCsumErrors"), before + 2)
     on_again.exec()
     receiver.receive_all(50020)
     ksft_eq(receiver.kinds["dmabuf"], 50020)
@@ -349,15 +221,11 @@ def _write(path, text):
         knob.write(text)
 
 
-@leaves_nothing
-def hairpin(cfg):
+def connect_beyond(cfg):
     """
-    What came in by DMA cannot leave by DMA, not even through the same NIC:
-    the buffer was mapped for the device to write. The base sends it all the
-    same (defect 12); with an IOMMU that would be a fault.
+    A connection from the remote end to the third host: (Receiver, sending
+    socket). It comes in on our first queue.
     """
-    _beyond(cfg)
-    _, binding = cfg.bind()
     with NetNSEnter(BEYOND):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     defer(listener.close)
@@ -373,11 +241,39 @@ def hairpin(cfg):
     sender.connect((BEYOND_ADDR, port))
     sock, _ = listener.accept()
     defer(sock.close)
-    receiver = Receiver(sock, None, 0)
+    return Receiver(sock, None, 0), sender
+
+
+def _watch(cfg):
+    """A packet socket that gets all that arrives, and does not read it."""
+    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
+                            socket.htons(0x0003))
+    defer(sniffer.close)
+    sniffer.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+    sniffer.bind((cfg.ifname, 0))
+
+
+@ksft_variants([KsftNamedVariant("alone", False),
+                KsftNamedVariant("watched", True)])
+@leaves_nothing
+def hairpin(cfg, watched):
+    """
+    What came in by DMA cannot leave by DMA, not even through the same NIC:
+    the buffer was mapped for the device to write. The base sends it all the
+    same (defect 12); with an IOMMU that would be a fault.
+
+    Where a packet socket holds a clone that nobody reads, the packet that is
+    forwarded gets a head of its own.
+    """
+    _beyond(cfg)
+    if watched:
+        _watch(cfg)
+    _, binding = cfg.bind()
+    receiver, sender = connect_beyond(cfg)
 
     sender.sendall(pattern(0, SIZE))
     if cfg.is_fixed:
-        _check_nothing_comes(sock, receiver)
+        check_nothing_comes(receiver)
     else:
         receiver.wait_queued(SIZE)
         defect(True, "sent on, by DMA from memory that was mapped for writing")
@@ -504,9 +400,6 @@ def ktls(cfg):
 
 
 CASES = [
-    urgent_data,
-    urgent_data_again,
-    signed_segments,
     checksum_off,
     splice,
     splice_readable_first,

@@ -59,6 +59,8 @@ _RECEIVE = (
     TestFile("threads", "threads.py", "ours", 600),
     TestFile("many_tokens", "many_tokens.py", "ours", 900),
     TestFile("stack", "stack.py", "ours", 900),
+    TestFile("stack_signed", "stack_signed.py", "ours", 600),
+    TestFile("stack_urgent", "stack_urgent.py", "ours", 600),
     TestFile("debugfs", "debugfs.py", "ours", 300),
     TestFile("tool", "tool.py", "ours", 600),
     TestFile("tool_check", "tool_check.py", "ours", 600),

@@ -287,9 +287,9 @@ def holding(cfg, ipver="4", size=8 * MIB, held=20000):
     return receiver, sender, binding
 
 
-def send(sender, start, size, chunk=1 << 16):
+def send(sender, start, size, chunk=1 << 16, flags=0):
     """Start sending stream bytes [start, start + size)."""
-    thread = Sender(sender, start, size, chunk)
+    thread = Sender(sender, start, size, chunk, flags)
     defer(thread.join, 1)
     return thread
 

@@ -5,7 +5,12 @@
 from net.lib.py import ksft_eq, ksft_ne
 
 from .env import send
+from .leftover import wait_for
 from .uapi import CMSG_SPACE
+
+# How long to look whether bytes that must not come do come. A retransmission
+# or two fit in.
+A_WHILE = 2
 
 
 def queued_stream(cfg, size, ipver="4", chunk=1 << 16):
@@ -43,3 +48,9 @@ def with_byte_tokens(cfg, count):
         receiver.receive(size=1, control=CMSG_SPACE)
     ksft_eq(len(receiver.tokens), count)
     return receiver
+
+
+def check_nothing_comes(receiver):
+    """Nothing is delivered for a while."""
+    wait_for(receiver.queued, A_WHILE)
+    ksft_eq(receiver.queued(), 0, "bytes that should have been dropped")

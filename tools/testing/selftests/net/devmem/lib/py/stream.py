@@ -270,12 +270,13 @@ class Receiver:
 class Sender(threading.Thread):
     """Sends part of the stream on a thread of its own; join() raises."""
 
-    def __init__(self, sock, start, size, chunk=1 << 16):
+    def __init__(self, sock, start, size, chunk=1 << 16, flags=0):
         super().__init__(daemon=True)
         self._sock = sock
         self._start = start
         self._size = size
         self._chunk = chunk
+        self._flags = flags
         self._error = None
         self.start()
 
@@ -284,7 +285,8 @@ class Sender(threading.Thread):
             done = 0
             while done < self._size:
                 step = min(self._chunk, self._size - done)
-                self._sock.sendall(pattern(self._start + done, step))
+                self._sock.sendall(pattern(self._start + done, step),
+                                   self._flags)
                 done += step
         except OSError as error:
             self._error = error

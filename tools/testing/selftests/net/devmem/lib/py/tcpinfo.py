@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-"""What TCP says of a socket (struct tcp_info)."""
+"""What TCP says of a socket (struct tcp_info), and counts in all."""
 
 import socket
 import struct
@@ -34,3 +34,14 @@ def retransmitted(sock):
 def _u32(sock, offset):
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
     return struct.unpack_from("=I", info, offset)[0]
+
+
+def counter(name):
+    """A counter of TCP's from this namespace, such as "InCsumErrors"."""
+    for path in ("/proc/net/netstat", "/proc/net/snmp"):
+        with open(path, encoding="ascii") as table:
+            lines = [line.split() for line in table]
+        for names, values in zip(lines[::2], lines[1::2]):
+            if name in names and names[0] in ("Tcp:", "TcpExt:"):
+                return int(values[names.index(name)])
+    raise KeyError(name)

@@ -6,6 +6,8 @@ import ipaddress
 import socket
 import struct
 
+from net.lib.py import KsftSkipEx, NetNSEnter, defer
+
 _TCP_MD5SIG = 14
 _TCP_AO_ADD_KEY = 38
 _KEY = b"device memory"
@@ -35,3 +37,41 @@ def ao_key(sock, peer):
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_AO_ADD_KEY, struct.pack(
         "=128s64siIHBBBBBB80s", _sockaddr_storage(peer), b"hmac(sha1)", 0, 0,
         0, prefix, 100, 100, 12, 0, len(_KEY), _KEY))
+
+
+def no_key(_sock, _peer):
+    """In place of the above: segments are not signed."""
+
+
+def connect(cfg, ipver, add_key, to_remote=False):
+    """
+    A connection with a key on both ends from the first segment on: (our end,
+    remote end). The remote end connects to us, or we to it.
+    """
+    family = socket.AF_INET if ipver == "4" else socket.AF_INET6
+    local, remote = cfg.addr_v[ipver], cfg.remote_addr_v[ipver]
+    ours = socket.socket(family, socket.SOCK_STREAM)
+    defer(ours.close)
+    with NetNSEnter(cfg.remote_ns):
+        theirs = socket.socket(family, socket.SOCK_STREAM)
+    defer(theirs.close)
+    try:
+        add_key(ours, remote)
+        add_key(theirs, local)
+    except OSError as error:
+        raise KsftSkipEx(f"this kernel cannot sign: {error}") from error
+    active, passive, where = (ours, theirs, remote) if to_remote \
+        else (theirs, ours, local)
+    for sock in (active, passive):
+        sock.settimeout(60)
+    passive.bind((where, 0))
+    passive.listen(1)
+    port = passive.getsockname()[1]
+    if not to_remote:
+        cfg.steer(ipver, port, cfg.queues[0])
+    active.connect((where, port))
+    accepted, _ = passive.accept()
+    defer(accepted.close)
+    accepted.settimeout(60)
+    passive.close()
+    return (active, accepted) if to_remote else (accepted, active)
