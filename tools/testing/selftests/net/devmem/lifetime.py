@@ -223,8 +223,8 @@ def deferred_packets(cfg):
     # no ACK is due any more, and all that follows a start has been said
     _silence(cfg, 3)
     receiver.receive_all(HELD)
-    # the page pool looks twice
-    ksft_true(wait_for(lambda: _all_back(cfg, receiver.dmabuf), 3),
+    # the page pool looks every second at first, then every ten
+    ksft_true(wait_for(lambda: _all_back(cfg, receiver.dmabuf), 12),
               "memory must come back without traffic")
 
 

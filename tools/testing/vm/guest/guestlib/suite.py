@@ -77,6 +77,7 @@ _LIFECYCLE = (
     TestFile("socket_states", "socket_states.py", "ours", 600),
     TestFile("reconfigure", "reconfigure.py", "ours", 900),
     TestFile("starvation", "starvation.py", "ours", 600),
+    TestFile("page_pools", "page_pools.py", "ours", 300),
     TestFile("churn", "churn.py", "ours", 900),
     TestFile("stack_unbind", "stack_unbind.py", "ours", 900),
     TestFile("stack_forward", "stack_forward.py", "ours", 600),
