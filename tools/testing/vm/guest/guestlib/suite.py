@@ -58,9 +58,10 @@ _RECEIVE = (
     TestFile("token_numbers", "token_numbers.py", "ours", 600),
     TestFile("threads", "threads.py", "ours", 600),
     TestFile("many_tokens", "many_tokens.py", "ours", 900),
-    TestFile("stack", "stack.py", "ours", 900),
-    TestFile("stack_signed", "stack_signed.py", "ours", 600),
     TestFile("stack_urgent", "stack_urgent.py", "ours", 600),
+    TestFile("stack_signed", "stack_signed.py", "ours", 600),
+    TestFile("stack", "stack.py", "ours", 900),
+    TestFile("stack_faults", "stack_faults.py", "ours", 900),
     TestFile("debugfs", "debugfs.py", "ours", 300),
     TestFile("tool", "tool.py", "ours", 600),
     TestFile("tool_check", "tool_check.py", "ours", 600),
@@ -94,6 +95,7 @@ _LIFECYCLE = (
 _LATE_SPLIT = (
     TestFile("linear", "linear.py", "ours", 600),
     TestFile("order-late", "order.py", "ours", 600),
+    TestFile("stack_faults-late", "stack_faults.py", "ours", 600),
 )
 
 
@@ -105,8 +107,10 @@ _JUMBO = (
     TestFile("starvation", "starvation.py", "ours", 600),
 )
 
-# What tries the driver's queue management, for kernels that have that or the net core in C.
-_OF_QUEUES = ("bind_rx", "reconfigure", "starvation", "stack_unbind", "queue_restart", "churn")
+# What tries the driver's queue management, and what patches/fixes mend in the base, for kernels
+# that have the one or the net core in C.
+_OF_QUEUES = ("bind_rx", "reconfigure", "starvation", "stack_unbind", "queue_restart", "churn",
+              "stack", "stack_faults", "stack_signed", "stack_urgent", "page_pools")
 _QUEUE_MGMT = tuple(entry for entry in _RECEIVE + _LIFECYCLE if entry.name in _OF_QUEUES)
 
 # Single cases of these show defects.
