@@ -130,7 +130,7 @@ def batches(chosen, variant):
 
 
 def verdicts(said, outcome):
-    """{row: Verdict} of what a guest said; the last that began has crashed it, if it did not end."""
+    """{row: Verdict} of what a guest said; the last to begin crashed it, if it did not end."""
     _, *parts = _BEGUN.split(said)
     sections = dict(zip(parts[::2], parts[1::2]))
     found = {number: judge(text) for number, text in sections.items()}
