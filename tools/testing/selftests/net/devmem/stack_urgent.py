@@ -360,6 +360,34 @@ def announced(cfg, inline):
     ksft_eq(end.signals(), 1, "SIGURG")
 
 
+def _set_stdurg(value):
+    """Set the sysctl; returns what it was."""
+    path = "/proc/sys/net/ipv4/tcp_stdurg"
+    with open(path, encoding="ascii") as knob:
+        old = knob.read()
+    with open(path, "w", encoding="ascii") as knob:
+        knob.write(value)
+    return old
+
+
+@leaves_nothing
+@survives
+def pointer_comes_late(cfg):
+    """
+    With tcp_stdurg the pointer of the other end means the byte behind, whose
+    segment has overtaken the one with the pointer.
+    """
+    end = _End(cfg)
+    defer(_set_stdurg, _set_stdurg("1"))
+    with cfg.faults(_on_the_way("reorder", _DATA, by=1, **{"hold-ms": 2000})):
+        end.urgent(500)
+        end.send(900)
+        ksft_eq(end.signals(), 1, "SIGURG")
+        end.receiver.receive_all(1400)
+    ksft_eq(end.receiver.kinds["dmabuf"], 1400)
+    ksft_eq(end.events(), 0)
+
+
 @ksft_variants([KsftNamedVariant("clean", ()),
                 KsftNamedVariant("drop", ("drop=port=1,min-len=67,p=0.05",)),
                 KsftNamedVariant("reorder",
@@ -399,6 +427,7 @@ CASES = [
     two_out_of_order,
     partly_new,
     announced,
+    pointer_comes_late,
     long_writes,
 ]
 

@@ -43,7 +43,7 @@ def rx_block(cfg, queue):
                                  "id": queue})["napi-id"]
     irq = cfg.netdev.napi_get({"id": napi})["irq"]
     with open("/proc/interrupts", encoding="ascii") as table:
-        found = re.search(rf"^ *{irq}:.*ntfy-blk\.(\d+)", table.read(), re.M)
+        found = re.search(rf"^ *{irq}:.*ntfy-blk(\d+)", table.read(), re.M)
     return int(found.group(1))
 
 
@@ -64,6 +64,7 @@ class Weather:
 
     def __init__(self, cfg, kind):
         self._cfg = cfg
+        self._stack = None
         self.kind = kind
 
     def bind(self, sender=None, received=None):
@@ -77,20 +78,23 @@ class Weather:
         cfg, queue = self._cfg, self._cfg.queues[0]
         if self.kind not in ("irq-lost", "queue-stuck"):
             return cfg.bind()
-        stuck = f"queue-stuck=port=0,queue={queue}"
-        with cfg.faults(stuck) if self.kind == "queue-stuck" \
-                else contextlib.nullcontext():
+        stuck = self.kind == "queue-stuck"
+        with self._faults(f"queue-stuck=port=0,queue={queue}", stuck):
             dmabuf, binding = cfg.bind()
         if sender:
-            lost = f"irq-lost=port=0,block={rx_block(cfg, queue)}"
-            with cfg.faults(lost) if self.kind == "irq-lost" \
-                    else contextlib.nullcontext():
+            lost = "" if stuck else \
+                f"irq-lost=port=0,block={rx_block(cfg, queue)}"
+            with self._faults(lost, not stuck):
                 sender.sendall(pattern(0, _FIRST))
                 time.sleep(_A_MOMENT)
                 ksft_eq(received(), 0, "the queue should be silent")
         binding.close()
         dmabuf.close()
         return cfg.bind()
+
+    def _faults(self, fault, wanted):
+        """A context in which there is this fault, or none."""
+        return self._cfg.faults(fault) if wanted else contextlib.nullcontext()
 
     def stream(self, ipver="4"):
         """
