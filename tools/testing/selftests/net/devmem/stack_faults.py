@@ -260,7 +260,8 @@ def header(cfg, fault, kind):
         receiver.wait_queued(at - start)
     receiver.receive_all(at)
     ksft_eq(receiver.kinds["dmabuf"], at - start)
-    ksft_ge(tcpinfo.retransmitted(sender), 2)
+    # of a frame that comes twice only one may be struck
+    ksft_ge(tcpinfo.retransmitted(sender), 1)
 
 
 CASES = [
