@@ -161,7 +161,8 @@ def other_size(cfg, runs_, short, pages):
     request = bind_request(cfg.ifindex, buffer.fd, cfg.queues)
     if not cfg.is_rust:
         _bind(cfg, buffer, cfg.queues).close()
-        raise KsftSkipEx("C binds it: offsets are wrong after a gap")
+        defect(True, "bound, and told of at wrong offsets after a gap")
+        return
     expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".fd",
                    says=[str(buffer.size), str(pages * PAGE)])
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})

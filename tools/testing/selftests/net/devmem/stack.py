@@ -24,9 +24,9 @@ import time
 from lib.py import tcpinfo
 from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver,
                     base_fails, cmd, defect, defer, ethtool, ip, ksft_eq,
-                    ksft_exit, ksft_ge, ksft_pr, ksft_run, ksft_true, ksft_variants,
-                    leaves_nothing, os_error, pattern, run_in_env, send,
-                    wait_for)
+                    ksft_exit, ksft_ge, ksft_pr, ksft_run, ksft_true,
+                    ksft_variants, leaves_nothing, os_error, pattern,
+                    run_in_env, send, wait_for)
 from lib.py.queued import check_nothing_comes
 from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
 from lib.py.uapi import SO_RCVBUFFORCE
