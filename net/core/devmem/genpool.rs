@@ -106,7 +106,7 @@ pub(crate) struct Niovs {
 }
 
 impl Niovs {
-    /// Cuts the mapping of a dma-buf of `size` bytes, whose `runs` are (address, bytes), into niovs.
+    /// Cuts the mapping of a dma-buf of `size` bytes, with `runs` of (address, bytes), into niovs.
     ///
     /// What an exporter maps is input. That two runs may be of the same memory is its affair, as it
     /// is that of who binds a dma-buf twice. Process context.

@@ -192,6 +192,10 @@ DEFECTS = (
     Defect("F39", "A redirect of IPv6 sends kernel memory to the peer.",
            "stack_forward:redirected", fix=("0039",), c=Fails("")),
 
+    Defect("F00", "A program that gives token 0 back is handed out 0 as a token from then on.",
+           "token_numbers:zero_is_no_token", c=Fails("0 is handed out"),
+           c_fixed=Fails("0 is handed out")),
+
     Defect("R1", "A segment that has to be fragmented on its way through panics the router.",
            "stack_forward:fragmented.*", fix=("0025", "0026"), c=Crashes("ip_frag_next")),
     Defect("R2", "Token numbers are not those that C gives out.",

@@ -17,11 +17,13 @@ import random
 import socket
 import struct
 
-from lib.py import (MIB, Binding, Receiver, Udmabuf, defer, dontneed, ksft_eq,
-                    ksft_exit, ksft_ge, ksft_gt, ksft_ne, ksft_pr, ksft_run,
-                    ksft_variants, leaves_nothing, os_error, run_in_env, send)
+from lib.py import (MIB, Binding, Receiver, Udmabuf, defect, defer, dontneed,
+                    ksft_eq, ksft_exit, ksft_ge, ksft_gt, ksft_ne, ksft_pr,
+                    ksft_run, ksft_true, ksft_variants, leaves_nothing,
+                    os_error, run_in_env, send)
 from lib.py.held import Held, check_numbers, lowest_free
 from lib.py.rawmsg import Memory
+from lib.py.stream import StreamError
 from lib.py.uapi import (CMSG_SPACE, ETOOSMALL, MAX_DONTNEED_FRAGS,
                          MAX_DONTNEED_TOKENS)
 from lib.py.workers import Worker
@@ -260,7 +262,7 @@ def unknown_take_none(cfg):
     """
     held = _queued(cfg, 60)
     held.peek(40)
-    held.give_back((0, 1), (41, 500), (0xffffffff, 1), (0x7fffffff, 1))
+    held.give_back((41, 500), (0xffffffff, 1), (0x7fffffff, 1))
     ksft_eq(held.peek(2), [41, 42])
     held.give_back(*[(7, 1)] * MAX_DONTNEED_TOKENS)
     held.give_back((7, 1), (6, 3))
@@ -269,6 +271,25 @@ def unknown_take_none(cfg):
     # a call ends after so many tokens, known or not: 10 is still out
     held.give_back((5000, MAX_DONTNEED_FRAGS - 1), (9, 2))
     ksft_eq(held.peek(2), [9, 44])
+
+
+@leaves_nothing
+def zero_is_no_token(cfg):
+    """
+    Giving 0 back frees nothing, and makes no token of it. C hands it out from
+    then on: the table, which begins at 1, takes it for free.
+    """
+    held = _queued(cfg, 20)
+    held.peek(3)
+    ksft_eq(dontneed(held.sock, [(0, 1)]), 0)
+    try:
+        held.peek(2)
+    except StreamError as error:
+        ksft_pr(f"{error}")
+        ksft_true(not cfg.is_rust, f"{error}")
+        defect(True, "0 is handed out as a token")
+    else:
+        ksft_true(cfg.is_rust, "this defect of C is gone")
 
 
 @leaves_nothing
@@ -282,7 +303,7 @@ def random_turns(cfg):
         if dice.random() < 0.5:
             held.peek(dice.choice((1, 2, 3, 17, 33, dice.randrange(1, 200))))
         elif dice.random() < 0.7:
-            held.give_back(*((dice.randrange(top + 10),
+            held.give_back(*((dice.randrange(1, top + 11),
                               dice.choice((1, 2, 31, 32, 33, 64, 100)))
                              for _ in range(dice.randrange(1, 4))))
         elif held.held:
@@ -371,6 +392,7 @@ CASES = [
     sockets_of_one_binding,
     bindings_of_one_socket,
     unknown_take_none,
+    zero_is_no_token,
     random_turns,
     others_give_back,
 ]

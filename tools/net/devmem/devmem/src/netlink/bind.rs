@@ -32,7 +32,7 @@ pub enum BindingAttribute {
 ///
 /// Nothing is checked here: the kernel is the judge, and its answer, with the
 /// attribute it objects to, comes back as a
-/// [`NetlinkError`].
+/// [`NetlinkError`](super::NetlinkError).
 #[derive(Debug, Clone)]
 pub struct BindRx {
     ifindex: u32,
