@@ -96,7 +96,9 @@ pub(crate) struct Binding {
 }
 
 /// Those whose mapping has not ended. The lock is the innermost.
-static MAPPED: SetOnce<Pin<KBox<Mutex<KVec<Arc<Binding>>>>>> = SetOnce::new();
+type Mapped = Mutex<KVec<Arc<Binding>>>;
+
+static MAPPED: SetOnce<Pin<KBox<Mapped>>> = SetOnce::new();
 
 /// Called once, before there is any binding.
 pub(crate) fn init() -> Result {

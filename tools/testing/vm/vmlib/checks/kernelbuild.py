@@ -81,7 +81,8 @@ def rustdoc(report, kernel):
             crate = _rustdoc_command(command)
             name = str(command.parent.relative_to(kernel.objects(VARIANT)))
             try:
-                log = run_on_objects(stage, kernel, crate, f"rustdoc-{name.replace('/', '-')}")
+                log = run_on_objects(stage, kernel, crate, f"rustdoc-{name.replace('/', '-')}",
+                                     RUST_MODFILE=_module(command))
                 found = _warnings(kernel, log.read_text(errors="replace"), ours)
                 report.add("rustdoc", name, "fail" if found else "pass", _joined(found))
             except HarnessError as error:
@@ -138,15 +139,21 @@ def _crates(kernel, ours):
                if name.endswith(".rs") and not name.startswith(("rust/", "tools/"))}
     for folder in folders:
         for command in (kernel.objects(VARIANT) / folder).glob(".*.o.cmd"):
-            if "RUST_MODFILE=" in command.read_text():
+            if _module(command):
                 yield command
 
 
-def run_on_objects(stage, kernel, line, log):
+def _module(command):
+    """What kbuild called the module of a .cmd file's object, for module!; "" if it is not Rust."""
+    found = re.search(r"RUST_MODFILE=(\S+)", command.read_text())
+    return found[1] if found else ""
+
+
+def run_on_objects(stage, kernel, line, log, **env):
     """Run a tool of Rust's as kbuild would, in VARIANT's objects; returns the log's path."""
     objects = kernel.objects(VARIANT)
     return stage.run(sandbox.command(line, cwd=objects, writable=(kernel.home,)), log=log,
-                     env=sandbox.environment(OBJTREE=objects, RUSTC_BOOTSTRAP=1))
+                     env=sandbox.environment(OBJTREE=objects, RUSTC_BOOTSTRAP=1, **env))
 
 
 def crate_flags(kernel):
