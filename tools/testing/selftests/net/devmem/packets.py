@@ -11,6 +11,7 @@ import socket
 from lib.py import (KsftSkipEx, MIB, NetNSEnter, defer, ethtool, ip, ksft_eq,
                     ksft_exit, ksft_ge, ksft_gt, ksft_pr, ksft_run,
                     ksft_variants, leaves_nothing, pattern, run_in_env, send)
+from lib.py.gro import exchange, poll_seldom
 from lib.py.packets import PacketWatch, can_watch
 from lib.py.uapi import SO_RCVBUFFORCE
 
@@ -39,17 +40,6 @@ def _set_gro(cfg, on):
     defer(ethtool, f"-K {cfg.ifname} gro {was}")
 
 
-def _poll_seldom(cfg):
-    """
-    Let the driver poll every 20 ms in place of an interrupt per packet, so
-    that GRO finds packets to merge however slow the machine is.
-    """
-    for name, value in (("napi_defer_hard_irqs", 1 << 20),
-                        ("gro_flush_timeout", 20_000_000)):
-        path = f"/sys/class/net/{cfg.ifname}/{name}"
-        defer(_write, path, _write(path, value))
-
-
 def _begin_fast(cfg, ipver):
     """New connections from the other end begin with a window of 60 segments."""
     where = f"-n {cfg.remote_ns} -{ipver} route"
@@ -68,18 +58,9 @@ def _send_in_bursts(cfg):
 
     def change(value):
         with NetNSEnter(cfg.remote_ns):
-            return _write(path, value)
+            return exchange(path, value)
 
     defer(change, change(40))
-
-
-def _write(path, value):
-    """Write to a file of sysfs or procfs; returns what it said before."""
-    with open(path, encoding="ascii") as file:
-        before = file.read().strip()
-    with open(path, "w", encoding="ascii") as file:
-        file.write(str(value))
-    return before
 
 
 def _watch(cfg):
@@ -106,7 +87,7 @@ def merged_by_gro(cfg, ipver):
     watch = _watch(cfg)
     _set_mtu(cfg, 1500)
     _set_gro(cfg, "on")
-    _poll_seldom(cfg)
+    poll_seldom(cfg)
     _begin_fast(cfg, ipver)
     _send_in_bursts(cfg)
     mss = 1500 - HEADERS[ipver]

@@ -5,8 +5,8 @@
 from net.lib.py import defer
 
 
-def _write(path, value):
-    """Write to a file of sysfs; returns what it said before."""
+def exchange(path, value):
+    """Write to a file of sysfs or procfs; returns what it said before."""
     with open(path, encoding="ascii") as file:
         before = file.read().strip()
     with open(path, "w", encoding="ascii") as file:
@@ -22,4 +22,4 @@ def poll_seldom(cfg):
     for name, value in (("napi_defer_hard_irqs", 1 << 20),
                         ("gro_flush_timeout", 20_000_000)):
         path = f"/sys/class/net/{cfg.ifname}/{name}"
-        defer(_write, path, _write(path, value))
+        defer(exchange, path, exchange(path, value))
