@@ -7,10 +7,17 @@ use crate::{
     error::Error,
     ffi::c_void,
     prelude::*,
+    sync::static_lock_class,
     types::ForeignOwnable,
-    workqueue::{impl_has_work, new_work, Queue, Work, WorkItem},
+    workqueue::{impl_has_work, Queue, Work, WorkItem},
 };
 use core::{mem::ManuallyDrop, ops::Deref, pin::Pin};
+
+/// Name of the lock class of all works here.
+///
+/// The class is a static in a generic function, of which there is one. A literal would be there
+/// once for each crate that uses the function, and lockdep compares addresses.
+static WORK_NAME: &CStr = c"Deferred::work";
 
 /// Lets the scheduler run something else, if it wants to.
 ///
@@ -72,7 +79,7 @@ impl<T: Send + 'static> Deferred<T> {
     pub fn try_pin_init(init: impl PinInit<T, Error>, flags: Flags) -> Result<Self> {
         let inner = KBox::try_pin_init(
             try_pin_init!(Inner {
-                work <- new_work!("Deferred::work"),
+                work <- Work::new(WORK_NAME, static_lock_class!()),
                 value <- init,
             }? Error),
             flags,
