@@ -26,6 +26,8 @@ LANES = 15
 KEEP = 8
 # Of each dma-buf: more than the ring of a queue.
 LANE_BYTES = 8 * MIB
+# Seconds until the work item that unmaps must have run.
+UNMAPPED = 5
 # Bytes that each stream has to move before and after an end of the NIC.
 PROGRESS = 20000
 
@@ -99,13 +101,17 @@ class Lane:
         """
         Memory that somebody may use must be there.
 
-        It is mapped as long as hardware may write there. C goes on until the
-        last token, for a device that may have no driver any more.
+        It is mapped as long as hardware may write there: a work item unmaps it
+        once the last queue has let go, and the removal of a device waits for
+        that. C goes on until the last token, for a device that may have no
+        driver any more.
         """
         where = f"{self.name}, after {self.done}"
         if self.bound and not self.hardware_left:
             ksft_eq(len(dmabufs()[self.inode]), 1, where)
         elif self.cfg.is_rust:
+            wait_for(lambda: self.hardware_left or not dmabufs()[self.inode],
+                     UNMAPPED)
             ksft_eq(dmabufs()[self.inode], [], where)
         elif self.held:
             ksft_eq(len(dmabufs()[self.inode]), 1, where)
