@@ -7,9 +7,9 @@
 //! line, its help, the log and the counters follow from that.
 
 mod admin;
+mod completions;
 mod device;
 mod frames;
-mod headers;
 mod interrupt;
 mod spec;
 mod trigger;
@@ -60,16 +60,20 @@ pub enum AdminVerdict {
     Hang,
 }
 
-/// What is wrong with how a received packet is split.
+/// What is wrong with what a received packet's completions say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderFault {
+pub enum CompletionFault {
     /// Nothing.
     #[default]
     None,
     /// The packet is not split, and its completion says it was.
-    Lost,
+    HeaderLost,
     /// The completion says that the header is so much longer than its buffer.
-    Long(u16),
+    HeaderLong(u16),
+    /// The first completion says that the data are so much longer than their buffer.
+    DataLong(u16),
+    /// The last completion does not say that it is the last.
+    EndLost,
 }
 
 /// What a fault makes the device do of its own accord.
@@ -119,9 +123,9 @@ pub trait Fault: Send {
         0
     }
 
-    /// A packet is about to be split.
-    fn header(&mut self, _queue: u16) -> HeaderFault {
-        HeaderFault::None
+    /// A packet is about to be received.
+    fn completion(&mut self, _queue: u16) -> CompletionFault {
+        CompletionFault::None
     }
 
     /// An interrupt is about to be raised. True: it is lost.
@@ -169,8 +173,10 @@ pub const CATALOGUE: &[Entry] = &[
     frames::CORRUPT,
     frames::DUPLICATE,
     frames::REORDER,
-    headers::LOST,
-    headers::LONG,
+    completions::HEADER_LOST,
+    completions::HEADER_LONG,
+    completions::DATA_LONG,
+    completions::END_LOST,
     interrupt::LOSE,
 ];
 
@@ -247,12 +253,12 @@ impl FaultSet {
         })
     }
 
-    /// What is wrong with the packet's header.
-    pub fn header(&mut self, queue: u16) -> HeaderFault {
-        let mut found = HeaderFault::None;
+    /// What will be wrong with what is said of the packet.
+    pub fn completion(&mut self, queue: u16) -> CompletionFault {
+        let mut found = CompletionFault::None;
         self.any(queue, |fault| {
-            found = fault.header(queue);
-            found != HeaderFault::None
+            found = fault.completion(queue);
+            found != CompletionFault::None
         });
         found
     }

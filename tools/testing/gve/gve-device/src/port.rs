@@ -9,7 +9,7 @@
 use crate::adminq::{AdminQueue, Resources, StatsReport};
 use crate::anomaly::{Anomalies, Anomaly};
 use crate::config::{DeviceConfig, Doorbell};
-use crate::fault::{Actions, FaultSet, HeaderFault};
+use crate::fault::{Actions, CompletionFault, FaultSet};
 use crate::irq::{InterruptSink, Interrupts};
 use crate::memory::{GuestMemory, NoMemory};
 use crate::offload::TxDrop;
@@ -264,7 +264,7 @@ impl Port {
                 state.counters.absent_queue += 1;
                 continue;
             };
-            let header = state.faults.header(destination.queue);
+            let fault = state.faults.completion(destination.queue);
             let written = queue.deliver(
                 frame,
                 destination,
@@ -272,7 +272,7 @@ impl Port {
                     memory: &*state.memory,
                     anomalies: &mut state.anomalies,
                     counters,
-                    header,
+                    fault,
                 },
             );
             let block = queue.block();
@@ -409,7 +409,7 @@ impl State {
             memory: &*self.memory,
             anomalies: &mut self.anomalies,
             counters,
-            header: HeaderFault::None,
+            fault: CompletionFault::None,
         });
         if written > 0 {
             let block = queue.block();

@@ -2,7 +2,7 @@
 //! Receive queues: from frames to posted buffers, with header split.
 
 use crate::anomaly::{Anomalies, Anomaly};
-use crate::fault::HeaderFault;
+use crate::fault::CompletionFault;
 use crate::memory::{DmaError, GuestMemory};
 use crate::stats::RxCounters;
 use crate::steering::Destination;
@@ -10,7 +10,9 @@ use gve_net::Frame;
 use gve_net::checksum::{verify_l3, verify_l4};
 use gve_net::layout::{L3, L4};
 use gve_wire::ptype::PacketType;
-use gve_wire::rx::{BUFFER_BYTES, Buffer, COMPLETION_BYTES, Completion, MAX_HEADER_LEN};
+use gve_wire::rx::{
+    BUFFER_BYTES, Buffer, COMPLETION_BYTES, Completion, MAX_HEADER_LEN, MAX_PACKET_LEN,
+};
 use std::collections::VecDeque;
 
 /// What a queue is created with; the ring sizes are powers of two.
@@ -57,8 +59,8 @@ pub struct RxContext<'a> {
     pub anomalies: &'a mut Anomalies,
     /// The queue's counters.
     pub counters: &'a mut RxCounters,
-    /// What is wrong with what the completion says of the header.
-    pub header: HeaderFault,
+    /// What is wrong with what the completions of the next packet say.
+    pub fault: CompletionFault,
 }
 
 impl RxQueue {
@@ -108,7 +110,7 @@ impl RxQueue {
             context.counters.dropped += 1;
             return 0;
         }
-        let split = Split::of(&frame, &self.config).with(context.header, &self.config);
+        let split = Split::of(&frame, &self.config).with(context.fault, &self.config);
         let needed = split.buffers(&frame, &self.config);
         if needed >= usize::from(self.config.buffer_ring_size) {
             context.counters.over_mru += 1;
@@ -197,8 +199,15 @@ impl RxQueue {
                 Completion::default()
             };
             completion.buf_id = buffer.buf_id.get();
-            completion.packet_len = len as u16;
-            completion.end_of_packet = left == 0;
+            completion.packet_len = match (index, context.fault) {
+                (0, CompletionFault::DataLong(by)) => self
+                    .config
+                    .packet_buffer
+                    .saturating_add(by)
+                    .min(MAX_PACKET_LEN),
+                _ => len as u16,
+            };
+            completion.end_of_packet = left == 0 && context.fault != CompletionFault::EndLost;
             if let (0, Some(header_len)) = (index, split.claimed) {
                 completion.split_header = true;
                 completion.header_len = header_len;
@@ -299,14 +308,14 @@ impl Split {
     }
 
     /// The same with a fault. A length that the completion can't hold is none.
-    fn with(self, fault: HeaderFault, config: &RxQueueConfig) -> Split {
+    fn with(self, fault: CompletionFault, config: &RxQueueConfig) -> Split {
         match fault {
-            HeaderFault::None => self,
-            HeaderFault::Lost => Split {
+            CompletionFault::None | CompletionFault::DataLong(_) | CompletionFault::EndLost => self,
+            CompletionFault::HeaderLost => Split {
                 header: 0,
                 claimed: Some(0),
             },
-            HeaderFault::Long(by) => Split {
+            CompletionFault::HeaderLong(by) => Split {
                 claimed: self.claimed.map(|exact| {
                     let long = config.header_buffer.saturating_add(by);
                     if long <= MAX_HEADER_LEN { long } else { exact }

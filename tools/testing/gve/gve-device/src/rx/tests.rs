@@ -22,7 +22,7 @@ struct Bench {
     posted: u16,
     seen: u16,
     generation: bool,
-    header: HeaderFault,
+    fault: CompletionFault,
 }
 
 /// A packet as a driver puts it together again.
@@ -55,7 +55,7 @@ impl Bench {
             posted: 0,
             seen: 0,
             generation: true,
-            header: HeaderFault::None,
+            fault: CompletionFault::None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Bench {
             memory: &self.memory,
             anomalies: &mut self.anomalies,
             counters: &mut self.counters,
-            header: self.header,
+            fault: self.fault,
         };
         let destination = Destination {
             hash: 0x1234,
@@ -92,7 +92,7 @@ impl Bench {
             memory: &self.memory,
             anomalies: &mut self.anomalies,
             counters: &mut self.counters,
-            header: HeaderFault::None,
+            fault: CompletionFault::None,
         };
         self.queue.drain(&mut context)
     }
@@ -123,7 +123,7 @@ impl Bench {
             let completion = self.completion()?;
             let id = u64::from(completion.buf_id);
             assert!(
-                self.header == HeaderFault::Lost
+                self.fault == CompletionFault::HeaderLost
                     || completion.split_header == (completion.header_len > 0),
                 "a header length without a split header, or the reverse"
             );
@@ -226,7 +226,7 @@ fn without_header_buffer_all_is_in_one_piece() {
 #[test]
 fn a_lost_header_is_claimed() {
     let mut bench = Bench::new(256, 0, 0);
-    bench.header = HeaderFault::Lost;
+    bench.fault = CompletionFault::HeaderLost;
     bench.post(1);
     let frame = tcp(12, 100);
     bench.deliver(&frame);
@@ -245,7 +245,7 @@ fn a_long_header_is_claimed_and_not_written() {
         (256, 768, None),
     ] {
         let mut bench = Bench::new(buffer, 0, 0);
-        bench.header = HeaderFault::Long(by);
+        bench.fault = CompletionFault::HeaderLong(by);
         bench.post(1);
         bench.deliver(&frame);
         let received = bench.receive().unwrap();
@@ -261,10 +261,45 @@ fn a_long_header_is_claimed_and_not_written() {
     }
 
     let mut bench = Bench::new(256, 0, 0);
-    bench.header = HeaderFault::Long(1);
+    bench.fault = CompletionFault::HeaderLong(1);
     bench.post(1);
     bench.deliver(&arp());
     assert!(!bench.receive().unwrap().last.split_header);
+}
+
+#[test]
+fn long_data_is_claimed_and_not_written() {
+    for (by, claimed) in [(1, SIZE + 1), (u16::MAX, MAX_PACKET_LEN)] {
+        let mut bench = Bench::new(256, 0, 0);
+        bench.fault = CompletionFault::DataLong(by);
+        bench.post(2);
+        bench.deliver(&tcp(12, 3000));
+        let first = bench.completion().unwrap();
+        assert_eq!((first.packet_len, first.end_of_packet), (claimed, false));
+        let second = bench.completion().unwrap();
+        assert_eq!((second.packet_len, second.end_of_packet), (952, true));
+        // Nothing was written behind the end of the second buffer's share.
+        let mut raw = [9; 4];
+        let at = DATA + u64::from(SIZE) + 952;
+        bench.memory.read(at, &mut raw).unwrap();
+        assert_eq!(raw, [0; 4]);
+    }
+}
+
+#[test]
+fn a_lost_end_is_all_that_is_lost() {
+    let mut bench = Bench::new(256, 0, 0);
+    bench.fault = CompletionFault::EndLost;
+    bench.post(2);
+    bench.deliver(&tcp(12, 100));
+    let only = bench.completion().unwrap();
+    assert_eq!((only.packet_len, only.end_of_packet), (100, false));
+    assert!(only.split_header);
+    assert!(bench.completion().is_none());
+    bench.fault = CompletionFault::None;
+    bench.deliver(&tcp(12, 200));
+    let whole = bench.receive().unwrap();
+    assert_eq!((whole.payload.len(), whole.buffers), (200, 1));
 }
 
 #[test]
