@@ -86,7 +86,6 @@ def _not_run(number, what, why, fix=()):
 
 
 _DEBUGGING = "make red has no kernels with {}; make test runs it on rust-debug: {}"
-_LATER = "its test is to come with issue 12: {}"
 
 DEFECTS = (
     Defect("1", "A peer that sends urgent data panics the receiver.",
@@ -111,8 +110,8 @@ DEFECTS = (
     Defect("9", "A binding whose answer does not fit the netlink socket stays, and nobody has its "
            "id.", "raw_netlink:reply_does_not_fit", c=Fails("nobody is told"),
            c_fixed=Fails("nobody is told")),
-    _not_run("10", "A packet that a clone looks at is overwritten, once its head was expanded.",
-             _LATER.format("a clone, and a rule that rewrites its header")),
+    Defect("10", "A packet whose head was expanded is overwritten, once those with clones of it are "
+           "done.", "stack_filter:cloned", c=Fails(""), c_fixed=Fails("")),
     Defect("11", "Packets with linear parts are merged into what can never be received.",
            "linear:both_kinds.*,linear_in_parts,control_for_one,small_writes", fix=("0005",),
            c=Fails("ENODEV|No such device"), profile="late-split"),
@@ -191,6 +190,10 @@ DEFECTS = (
              "the kernels of the tests have no RDS", fix=("0038",)),
     Defect("F39", "A redirect of IPv6 sends kernel memory to the peer.",
            "stack_forward:redirected", fix=("0039",), c=Fails("")),
+    Defect("F51", "gve believes any length that a completion claims for its data.",
+           "stack:data_too_long", fix=("0051",), c=Fails("")),
+    Defect("F52", "gve loses a packet that another one interrupts, with its pieces of the dma-buf.",
+           "stack:end_lost", fix=("0052",), c=Fails("", alone=True)),
 
     Defect("F00", "A program that gives token 0 back is handed out 0 as a token from then on.",
            "token_numbers:zero_is_no_token", c=Fails("0 is handed out"),

@@ -27,9 +27,9 @@ from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver,
                     ksft_exit, ksft_ge, ksft_pr, ksft_run, ksft_true,
                     ksft_variants, leaves_nothing, os_error, pattern,
                     run_in_env, send, wait_for)
+from lib.py.clones import hold_clones
 from lib.py.queued import check_nothing_comes
 from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
-from lib.py.uapi import SO_RCVBUFFORCE
 
 SIZE = 5000
 
@@ -244,15 +244,6 @@ def connect_beyond(cfg):
     return Receiver(sock, None, 0), sender
 
 
-def _watch(cfg):
-    """A packet socket that gets all that arrives, and does not read it."""
-    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
-                            socket.htons(0x0003))
-    defer(sniffer.close)
-    sniffer.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
-    sniffer.bind((cfg.ifname, 0))
-
-
 @ksft_variants([KsftNamedVariant("alone", False),
                 KsftNamedVariant("watched", True)])
 @leaves_nothing
@@ -267,7 +258,7 @@ def hairpin(cfg, watched):
     """
     _beyond(cfg)
     if watched:
-        _watch(cfg)
+        hold_clones(cfg)
     _, binding = cfg.bind()
     receiver, sender = connect_beyond(cfg)
 
@@ -316,6 +307,41 @@ def header_too_long(cfg):
         receiver.receive_all(20000)
     ksft_eq(receiver.kinds["dmabuf"], 20000)
     ksft_ge(cfg.driver_counter("rx_desc_err_dropped_pkt"), before + 2)
+
+
+@leaves_nothing
+@base_fails("believes any length")
+def data_too_long(cfg):
+    """
+    The NIC says that there are more data in a packet buffer than it holds:
+    dropped, counted, and sent again.
+    """
+    queue = cfg.queues[0]
+    receiver, sender, _ = cfg.stream("4", queue=queue)
+    before = cfg.driver_counter("rx_desc_err_dropped_pkt")
+    for start, by in ((0, 1), (20000, 1 << 13)):
+        with cfg.faults(f"data-long=port=0,queue={queue},by={by},count=2"):
+            send(sender, start, 20000).finish()
+            receiver.receive_all(start + 20000)
+    ksft_eq(receiver.kinds["dmabuf"], 40000)
+    ksft_ge(cfg.driver_counter("rx_desc_err_dropped_pkt"), before + 4)
+
+
+@leaves_nothing
+@base_fails("forgets the skb that it is at, with its pieces of the dma-buf")
+def end_lost(cfg):
+    """
+    A packet goes on, says the NIC, and then comes the header of another one:
+    both are dropped, counted, and sent again, and no piece is lost.
+    """
+    queue = cfg.queues[0]
+    receiver, sender, _ = cfg.stream("4", queue=queue)
+    before = cfg.driver_counter("rx_desc_err_dropped_pkt")
+    with cfg.faults(f"end-lost=port=0,queue={queue},count=3"):
+        send(sender, 0, 20000).finish()
+        receiver.receive_all(20000)
+    ksft_eq(receiver.kinds["dmabuf"], 20000)
+    ksft_ge(cfg.driver_counter("rx_desc_err_dropped_pkt"), before + 1)
 
 
 # --- others who look -------------------------------------------------------
@@ -408,6 +434,8 @@ CASES = [
     hairpin,
     header_lost,
     header_too_long,
+    data_too_long,
+    end_lost,
     packet_socket,
     zerocopy_receive,
     ktls,
