@@ -4,10 +4,7 @@
 //!
 //! A [`Binding`] is alive while any of these is: the [`Bound`] of the netlink socket that made it,
 //! a queue that it is installed on, a page pool between its `init` and `destroy`. The last one may
-//! go in softirq; mapping and niovs then end in a workqueue.
-//!
-//! The mapping is another matter: it ends with the last of its [users](Users), which are the bind
-//! until unbind and each page pool that a driver takes buffers from.
+//! go in softirq; the niovs then end in a workqueue. The [mapping](Mapped) may end long before.
 
 use crate::{
     debugfs,
@@ -15,14 +12,13 @@ use crate::{
     ffi,
     genpool::{NiovPool, Niovs, PoolError},
     ids::Id,
+    mapped::Mapped,
     place::Place,
     request::BindRx,
-    users::Users,
 };
-use core::ptr;
 use kernel::{
     debugfs::Scope,
-    deferred::{unbound_queue, Deferred},
+    deferred::Deferred,
     device::Device,
     dma::DataDirection,
     dma_buf::{DmaBuf, Mapping},
@@ -33,22 +29,16 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{ordering::Relaxed, Atomic},
-        new_mutex, Arc, Mutex, SetOnce,
+        new_mutex, Arc, Mutex,
     },
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    types::ScopeGuard,
 };
 
 /// Memory that the NIC writes to.
-///
-/// The pool goes before the mapping: it checks that nothing is out any more.
 #[pin_data]
 pub(crate) struct Memory {
     #[pin]
     pub(crate) pool: NiovPool,
-    /// Taken out when no hardware has a use for it any more, which may be long before the last
-    /// token comes back.
-    #[pin]
-    mapping: Mutex<Option<Mapping>>,
     buf: DmaBuf,
     /// Taken inside the device's instance lock, and never around it.
     #[pin]
@@ -59,16 +49,6 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn dma_buf(&self) -> &DmaBuf {
         &self.buf
-    }
-
-    /// Unmaps and detaches. No hardware writes there any more, or it is about to lose its driver,
-    /// which a mapping must not outlive. Tokens are good for as long as the buffer itself.
-    ///
-    /// Process context. Returns when it is done, also if somebody else does it.
-    fn unmap(&self) {
-        let mut mapping = self.mapping.lock();
-
-        drop(mapping.take());
     }
 
     /// How often a page pool wanted niovs and got none.
@@ -86,54 +66,9 @@ impl Memory {
 }
 
 /// A mapped dma-buf on its queues.
-#[pin_data]
 pub(crate) struct Binding {
     pub(crate) memory: Deferred<Scope<Memory>>,
-    /// Who has hardware use the mapping.
-    users: Users,
-    #[pin]
-    unmap: Work<Binding>,
-}
-
-/// Those whose mapping has not ended. The lock is the innermost.
-type Mapped = Mutex<KVec<Arc<Binding>>>;
-
-static MAPPED: SetOnce<Pin<KBox<Mapped>>> = SetOnce::new();
-
-/// Called once, before there is any binding.
-pub(crate) fn init() -> Result {
-    MAPPED.populate(KBox::pin_init(new_mutex!(KVec::new()), GFP_KERNEL)?);
-    Ok(())
-}
-
-/// Unmaps what a workqueue has been told to unmap and has not. Process context.
-pub(crate) fn unmap_unused() {
-    let Some(mapped) = MAPPED.as_ref() else {
-        return;
-    };
-    let next = || {
-        let mapped = mapped.lock();
-        mapped
-            .iter()
-            .find(|binding| binding.users.is_none())
-            .cloned()
-    };
-
-    while let Some(binding) = next() {
-        binding.unmap();
-    }
-}
-
-impl_has_work! {
-    impl HasWork<Self> for Binding { self.unmap }
-}
-
-impl WorkItem for Binding {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.unmap();
-    }
+    mapped: Arc<Mapped>,
 }
 
 /// What a binding is made from.
@@ -153,7 +88,11 @@ impl Binding {
         wanted: &BindRx<'_>,
         config: Config,
     ) -> Result<Arc<Self>> {
-        let size = config.buf.size() as u64;
+        let buf = config.buf.clone();
+        let size = buf.size() as u64;
+        let mapped = Mapped::empty().inspect_err(|_| wanted.out_of_memory())?;
+        // The exporter is not waited for here, whatever fails.
+        let mapped = ScopeGuard::new_with_data(mapped, |mapped| mapped.remove_user());
         let attachment = config.buf.attach(&config.dma_dev).inspect_err(|_| {
             wanted.blame_buffer(fmt!("the dma-buf's exporter refuses the NIC's DMA device"));
         })?;
@@ -163,11 +102,14 @@ impl Binding {
             ));
         })?;
 
-        let runs = || {
-            let entries = mapping.sg_table().iter();
-            entries.map(|entry| (entry.dma_address(), entry.dma_len()))
+        let cut = |mapping: &Mapping| {
+            let runs = || {
+                let entries = mapping.sg_table().iter();
+                entries.map(|entry| (entry.dma_address(), entry.dma_len()))
+            };
+            Niovs::cut(id, config.niov_shift, size, runs)
         };
-        let niovs = Niovs::cut(id, config.niov_shift, size, runs).map_err(|error| match error {
+        let niovs = mapped.fill(mapping, cut).map_err(|error| match error {
             PoolError::Run { addr, len: 0 } => {
                 wanted.blame_buffer(fmt!("dma-buf run {:#x}+0 has no bytes", addr));
                 EINVAL
@@ -194,62 +136,38 @@ impl Binding {
                 error
             }
         })?;
-        Self::assemble(dev, niovs, mapping).inspect_err(|_| wanted.out_of_memory())
+        let memory = Self::assemble(dev, niovs, buf).inspect_err(|_| wanted.out_of_memory())?;
+        let binding = Self {
+            memory,
+            mapped: mapped.clone(),
+        };
+        let binding = Arc::new(binding, GFP_KERNEL).inspect_err(|_| wanted.out_of_memory())?;
+        mapped.dismiss();
+        Ok(binding)
     }
 
     /// Puts together what was imported.
-    fn assemble(dev: &NetDeviceGuard<'_>, niovs: Niovs, mapping: Mapping) -> Result<Arc<Self>> {
+    fn assemble(
+        dev: &NetDeviceGuard<'_>,
+        niovs: Niovs,
+        buf: DmaBuf,
+    ) -> Result<Deferred<Scope<Memory>>> {
         let place = Place::new(dev)?;
         let folder = CString::try_from_fmt(fmt!("{}", niovs.dmabuf_id()))?;
         let memory = try_pin_init!(Memory {
             pool <- NiovPool::new(niovs),
-            buf: mapping.attachment().dma_buf().clone(),
-            mapping <- new_mutex!(Some(mapping)),
+            buf,
             place <- new_mutex!(place),
             alloc_failures: Atomic::new(0),
         }? Error);
-        let memory = Deferred::try_pin_init(debugfs::publish(&folder, memory)?, GFP_KERNEL)?;
+        let memory = debugfs::publish(&folder, memory)?;
 
-        let binding = Arc::pin_init(
-            pin_init!(Self {
-                memory,
-                users: Users::one(),
-                unmap <- new_work!("Binding::unmap"),
-            }),
-            GFP_KERNEL,
-        )?;
-        let mapped = MAPPED.as_ref().ok_or(ENOMEM)?;
-        mapped.lock().push(binding.clone(), GFP_KERNEL)?;
-        Ok(binding)
+        Deferred::try_pin_init(memory, GFP_KERNEL)
     }
 
-    /// A page pool begins to take niovs for hardware.
-    ///
-    /// # Errors
-    ///
-    /// `ENODEV` if the memory is not mapped any more.
-    pub(crate) fn add_user(&self) -> Result {
-        self.users.add()
-    }
-
-    /// A page pool gives out no more niovs, and hardware has none of those that it gave; or the
-    /// binding is on no queue any more.
-    ///
-    /// The last one has a workqueue unmap: an exporter may wait for others then, and the caller has
-    /// locks. Any context.
-    pub(crate) fn remove_user(self: &Arc<Self>) {
-        if self.users.remove() {
-            // If it is there already, so much the better.
-            let _ = unbound_queue().enqueue(self.clone());
-        }
-    }
-
-    /// Ends the mapping, whoever uses it. Process context; waits for the exporter.
-    fn unmap(&self) {
-        self.memory.unmap();
-        if let Some(mapped) = MAPPED.as_ref() {
-            mapped.lock().retain(|known| !ptr::eq(&**known, self));
-        }
+    /// The mapping, and who has hardware use it.
+    pub(crate) fn mapped(&self) -> &Arc<Mapped> {
+        &self.mapped
     }
 
     /// The size of niovs to ask the queues for, in bytes.
@@ -265,14 +183,14 @@ impl Binding {
 
     /// The queue went away with its device, which may be the one that did DMA. If it is that of a
     /// lease, the queue that was leased has been restarted.
-    pub(crate) fn forget_queue(self: &Arc<Self>, queue: &Uninstalled<'_>) {
+    pub(crate) fn forget_queue(&self, queue: &Uninstalled<'_>) {
         let was_last = self.memory.place.lock().forget(queue);
 
         if was_last && queue.hardware_leaves() {
-            self.unmap();
+            self.mapped.unmap();
         }
         if was_last {
-            self.remove_user();
+            self.mapped.remove_user();
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | [`explain`] | why a queue can't be bound |
 //! | [`enough`] | whether a dma-buf has enough niovs for its queues |
 //! | [`binding`] | a mapped dma-buf on its queues, from bind to the last reference |
+//! | [`mapped`] | the mapping of a dma-buf, for as long as hardware has a use for it |
 //! | [`users`] | who has hardware use a mapping: a count |
 //! | [`place`] | the device and the queues that a binding is on |
 //! | [`ids`] | the ids that user space knows bindings by |
@@ -34,6 +35,7 @@ mod explain;
 mod ffi;
 mod genpool;
 mod ids;
+mod mapped;
 mod netlink;
 mod place;
 mod provider;
@@ -61,7 +63,7 @@ struct Devmem;
 impl kernel::Module for Devmem {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         ids::init()?;
-        binding::init()?;
+        mapped::init()?;
         sockets::init()?;
         debugfs::init();
         Ok(Self)

@@ -6,7 +6,7 @@
 //! pointers become types whose contracts the rest of the crate can rely on.
 
 use crate::{
-    binding::unmap_unused,
+    mapped::unmap_unused,
     netlink::{self, SocketBindings},
     recv, release,
     sockets::{Holder, SocketTokens},

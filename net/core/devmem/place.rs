@@ -139,7 +139,7 @@ impl Binding {
             close(queue, dev);
         }
         if is_user {
-            self.remove_user();
+            self.mapped().remove_user();
         }
     }
 }

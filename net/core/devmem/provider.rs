@@ -11,7 +11,7 @@ use kernel::{
     },
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{Arc, ArcBorrow},
+    sync::ArcBorrow,
 };
 
 /// The one vtable, by whose address the net core knows this provider.
@@ -24,11 +24,11 @@ impl MemoryProvider for Binding {
         if PAGE_SHIFT.checked_add(pool.order() as usize) != Some(shift) {
             return Err(E2BIG);
         }
-        self.add_user()
+        self.mapped().add_user()
     }
 
     fn let_go(this: ArcBorrow<'_, Self>) {
-        Arc::from(this).remove_user();
+        this.mapped().remove_user();
     }
 
     #[inline]
@@ -52,6 +52,6 @@ impl MemoryProvider for Binding {
     }
 
     fn uninstall(this: ArcBorrow<'_, Self>, queue: &Uninstalled<'_>) {
-        Arc::from(this).forget_queue(queue);
+        this.forget_queue(queue);
     }
 }

@@ -351,6 +351,24 @@ def slow_unmap(cfg):
 
 
 @leaves_nothing
+def slow_unmap_refused(cfg):
+    """Nor does it delay who is refused, or who wants the NIC's lock then."""
+    buffer = _buffer([4, Run(4, skip=512)])
+    request = bind_request(cfg.ifindex, buffer.fd, cfg.queues)
+    buffer.stall(STALL)
+    begun = time.monotonic()
+    expect_refused(cfg, try_bind(request), errno.EINVAL, rust_attr=".fd")
+    cfg.rings()
+    took = time.monotonic() - begun
+    ksft_pr(f"refused, asked in {took:.3f} s")
+    if cfg.is_rust:
+        ksft_lt(took, STALL / 2)
+    else:
+        defect(took > STALL / 2, "others wait for the exporter")
+    _check_over(buffer)
+
+
+@leaves_nothing
 def slow_unmap_and_gone(cfg):
     """No mapping outlives the driver: it waits for one that is under way."""
     if not cfg.is_rust:
@@ -587,6 +605,7 @@ CASES = [
     single_pages_64k,
     no_memory,
     slow_unmap,
+    slow_unmap_refused,
     # last: the NIC is set up again after these
     restart_failed,
     slow_unmap_and_gone,
