@@ -104,6 +104,7 @@ class Mails(unittest.TestCase):
 
     def test_only_hooks_need_not_have_fixes(self):
         self.put("repo/patches/series", "0001-hook.patch\n")
+        (self.top / "repo/patches/fixes/0001-mend.patch").unlink()
         self.assertNotIn("fixes/0000-cover-letter.patch", self.write())
 
     def test_files_and_messages_belong_together(self):

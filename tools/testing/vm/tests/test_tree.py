@@ -124,6 +124,12 @@ class Sync(unittest.TestCase):
         with self.assertRaisesRegex(HarnessError, "gone.patch"):
             self.sync()
 
+    def test_patch_that_nobody_names_is_named(self):
+        self.put("a/patches/series", "# none\n")
+        self.put("a/patches/fixes/forgotten.patch", ADDS)
+        with self.assertRaisesRegex(HarnessError, "forgotten.patch"):
+            self.sync()
+
     def test_overlay_does_not_replace_base_files(self):
         self.put("a/net/core.c", "mine\n")
         with self.assertRaisesRegex(HarnessError, "net/core.c"):

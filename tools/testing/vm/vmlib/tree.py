@@ -52,6 +52,9 @@ def series(repo=paths.REPO, fixes=True):
     for patch in patches:
         if not patch.is_file():
             raise HarnessError(f"patches/series names {patch.name}, which does not exist")
+    if unnamed := {*listing.parent.rglob("*.patch")} - {*patches}:
+        names = ", ".join(sorted(patch.name for patch in unnamed))
+        raise HarnessError(f"patches/series does not name {names}")
     return [patch for patch in patches if fixes or patch.parent.name != "fixes"]
 
 
