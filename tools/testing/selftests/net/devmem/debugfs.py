@@ -16,9 +16,9 @@ from lib.py import (Binding, MIB, Receiver, Udmabuf, bind_request,
                     ksft_in, ksft_lt, ksft_not_none, ksft_run, ksft_true,
                     KsftSkipEx, leaves_nothing, run_in_env, send, try_bind,
                     wait_for)
+from lib.py.tracing import EventTrace
 
 DEBUGFS = "/sys/kernel/debug/net_devmem"
-TRACING = "/sys/kernel/tracing"
 SENT = 40000
 
 
@@ -199,25 +199,17 @@ def races(cfg):
     keep.close()
 
 
-class Trace:
-    """A trace instance with the events of net_devmem on."""
+class Trace(EventTrace):
+    """The events of net_devmem until the end of the test case."""
 
     def __init__(self):
-        self.path = f"{TRACING}/instances/devmem"
-        os.mkdir(self.path)
-        defer(os.rmdir, self.path)
-        self._write("events/net_devmem/enable", "1")
-        defer(self._write, "events/net_devmem/enable", "0")
-
-    def _write(self, name, value):
-        with open(f"{self.path}/{name}", "w", encoding="ascii") as file:
-            file.write(value)
+        super().__init__("net_devmem")
+        defer(self.close)
 
     def events(self, name):
         """The events of a kind so far, each as a dict of its fields."""
-        with open(f"{self.path}/trace", encoding="ascii") as lines:
-            found = [line.split(f" {name}: ", 1)[1] for line in lines
-                     if f" {name}: " in line]
+        found = [line.split(f" {name}: ", 1)[1]
+                 for line in self.text().splitlines() if f" {name}: " in line]
         return [{key: int(value) for key, value in
                  (word.split("=") for word in event.split())}
                 for event in found]

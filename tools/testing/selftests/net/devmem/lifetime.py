@@ -18,6 +18,7 @@ from lib.py import (Binding, Child, KsftNamedVariant, KsftSkipEx, MIB,
                     ksft_exit, ksft_ge, ksft_in, ksft_ne, ksft_pr, ksft_run,
                     ksft_true, ksft_variants, leaves_nothing, page_pools,
                     pattern, run_in_env, send, wait_for)
+from lib.py.tracing import PurgeTrace, has_event
 
 HELD = 20000
 
@@ -175,6 +176,16 @@ def _interrupts_to(cfg, cpu):
         defer(cmd, f"echo {before} > {path}", shell=True)
 
 
+def _receive_softirqs(cpu):
+    """How often a CPU has looked for packets, and freed what was left to it."""
+    with open("/proc/softirqs", encoding="ascii") as table:
+        for line in table:
+            fields = line.split()
+            if fields[0] == "NET_RX:":
+                return int(fields[1 + cpu])
+    raise KeyError("NET_RX")
+
+
 def _no_neighbour_probes(cfg):
     """Let both ends know each other until the end of the case, unasked."""
     for ns, dev in ((None, cfg.ifname), (cfg.remote_ns, cfg.remote_ifname)):
@@ -211,6 +222,8 @@ def deferred_packets(cfg):
     """
     if len(os.sched_getaffinity(0)) < 2:
         raise KsftSkipEx("two CPUs are needed")
+    if not has_event(PurgeTrace.EVENT):
+        raise KsftSkipEx(f"the kernel has no event {PurgeTrace.EVENT}")
     reader, idle = sorted(os.sched_getaffinity(0))[:2]
     _interrupts_to(cfg, idle)
     defer(os.sched_setaffinity, 0, os.sched_getaffinity(0))
@@ -222,10 +235,17 @@ def deferred_packets(cfg):
     binding.close()
     # no ACK is due any more, and all that follows a start has been said
     _silence(cfg, 3)
+    purges = PurgeTrace()
+    defer(purges.close)
+    runs = _receive_softirqs(idle)
     receiver.receive_all(HELD)
     # the page pool looks every second at first, then every ten
     ksft_true(wait_for(lambda: _all_back(cfg, receiver.dmabuf), 12),
               "memory must come back without traffic")
+    ksft_pr(f"the CPU was asked {purges.count()} times, and looked "
+            f"{_receive_softirqs(idle) - runs} times")
+    if cfg.is_fixed:
+        ksft_ge(purges.count(), 1, "nothing had been put off")
 
 
 @leaves_nothing

@@ -7,37 +7,25 @@ What a page pool costs others while it waits for the memory that it has lent.
 
 import time
 
-from lib.py import (Receiver, bound_queues, defer, ethtool, holding, ksft_eq,
-                    ksft_exit, ksft_lt, ksft_ne, ksft_pr, ksft_run,
+from lib.py import (KsftSkipEx, Receiver, bound_queues, defer, ethtool, holding,
+                    ksft_eq, ksft_exit, ksft_ne, ksft_run,
                     leaves_nothing, run_in_env, send, wait_for)
+from lib.py.tracing import PurgeTrace, has_event
 
-# Seconds to look, and how many function call interrupts in that time would make
-# a difference: a dead page pool that wakes the CPUs does so once a second.
+# Seconds to look: a dead page pool looks for its memory every second.
 LOOK = 10
-FEW = LOOK // 2
-# How often to look: others send such interrupts as well, now and then.
-LOOKS = 3
 
 
-def _calls():
-    """Function call interrupts so far, on all CPUs."""
-    with open("/proc/interrupts", encoding="ascii") as table:
-        for line in table:
-            fields = line.split()
-            if fields[0] == "CAL:":
-                return sum(int(n) for n in fields[1:] if n.isdigit())
-    raise KeyError("CAL")
-
-
-def _calls_while(what, enough=0):
-    """How many more of them come in the quietest while, of @LOOKS or until @enough."""
-    looks = []
-    while len(looks) < LOOKS and min(looks, default=enough + 1) > enough:
-        before = _calls()
+def _purges_in_a_while():
+    """How often in a while a CPU was asked for what it has put off."""
+    if not has_event(PurgeTrace.EVENT):
+        raise KsftSkipEx(f"the kernel has no event {PurgeTrace.EVENT}")
+    trace = PurgeTrace()
+    try:
         time.sleep(LOOK)
-        looks.append(_calls() - before)
-    ksft_pr(f"{looks} function call interrupts in {LOOK} s each {what}")
-    return min(looks)
+        return trace.count()
+    finally:
+        trace.close()
 
 
 def _dead_pools(cfg):
@@ -57,7 +45,6 @@ def ordinary(cfg):
     send(sender, 0, 50000).finish()
     receiver = Receiver(sock, None, 0)
     receiver.wait_queued(50000)
-    idle = _calls_while("without a dead page pool", FEW)
     ksft_eq(_dead_pools(cfg), [])
     ethtool(f"-G {cfg.ifname} rx {rings // 2}")
     defer(cfg.wait_carrier)
@@ -65,8 +52,7 @@ def ordinary(cfg):
     cfg.wait_carrier()
     time.sleep(2)
     ksft_ne(_dead_pools(cfg), [])
-    calls = _calls_while("with a dead page pool", idle + FEW - 1)
-    ksft_lt(calls, idle + FEW)
+    ksft_eq(_purges_in_a_while(), 0)
     ksft_ne(_dead_pools(cfg), [])
     receiver.receive_all(50000)
     ksft_eq(receiver.kinds["plain"], 50000)
@@ -78,15 +64,13 @@ def device_memory(cfg):
     A program keeps device memory beyond the binding. No CPU has put anything
     off that could be given back instead.
     """
-    idle = _calls_while("without a dead page pool", FEW)
     receiver, _, binding = holding(cfg)
     binding.close()
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
     wait_for(lambda: _dead_pools(cfg), 10)
     time.sleep(2)
     ksft_ne(_dead_pools(cfg), [])
-    calls = _calls_while("with a dead page pool", idle + FEW - 1)
-    ksft_lt(calls, idle + FEW)
+    ksft_eq(_purges_in_a_while(), 0)
     ksft_ne(_dead_pools(cfg), [])
     receiver.release()
 
