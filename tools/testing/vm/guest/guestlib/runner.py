@@ -10,9 +10,11 @@ from .process import follow
 from .tap import Tap
 
 _GUEST = Path(__file__).resolve().parents[1]
-# `ip netns exec` mounts a fresh /sys, without what is mounted below it.
+# `ip netns exec` mounts a fresh /sys, without what is mounted below it. What warns
+# once does so for each program.
 _WITH_DEBUGFS = ("mount -t debugfs none /sys/kernel/debug && "
-                 "{ mount -t tracefs none /sys/kernel/tracing || true; } && exec \"$@\"")
+                 "{ mount -t tracefs none /sys/kernel/tracing || true; } && "
+                 "echo 1 >/sys/kernel/debug/clear_warn_once && exec \"$@\"")
 
 
 def endpoints():
