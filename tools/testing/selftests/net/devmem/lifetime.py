@@ -186,9 +186,16 @@ def _receive_softirqs(cpu):
     raise KeyError("NET_RX")
 
 
-def _no_neighbour_probes(cfg):
-    """Let both ends know each other until the end of the case, unasked."""
+def _no_probes(cfg):
+    """
+    Let both ends know each other until the end of the case, unasked, and look
+    for no router: they do so for an hour.
+    """
     for ns, dev in ((None, cfg.ifname), (cfg.remote_ns, cfg.remote_ifname)):
+        knob = f"net.ipv6.conf.{dev}.router_solicitations"
+        before = cmd(f"sysctl -n {knob}", ns=ns).stdout.strip()
+        cmd(f"sysctl -w {knob}=0", ns=ns)
+        defer(cmd, f"sysctl -w {knob}={before}", ns=ns)
         for entry in ip(f"neigh show dev {dev}", json=True, ns=ns):
             if "lladdr" in entry:
                 to = f"{entry['dst']} lladdr {entry['lladdr']} dev {dev} nud"
@@ -229,7 +236,7 @@ def deferred_packets(cfg):
     defer(os.sched_setaffinity, 0, os.sched_getaffinity(0))
     os.sched_setaffinity(0, {reader})
     receiver, sender, binding = cfg.stream("4")
-    _no_neighbour_probes(cfg)
+    _no_probes(cfg)
     send(sender, 0, HELD).finish()
     receiver.wait_queued(HELD)
     binding.close()

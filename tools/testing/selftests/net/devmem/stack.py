@@ -22,12 +22,12 @@ import termios
 import time
 
 from lib.py import tcpinfo
-from lib.py import (KsftNamedVariant, KsftSkipEx, NetNSEnter, Receiver,
+from lib.py import (KsftNamedVariant, KsftSkipEx, MIB, NetNSEnter, Receiver,
                     base_fails, cmd, defect, defer, ethtool, ip, ksft_eq,
                     ksft_exit, ksft_ge, ksft_pr, ksft_run, ksft_true,
                     ksft_variants, leaves_nothing, os_error, pattern,
-                    run_in_env, send, wait_for)
-from lib.py.clones import hold_clones
+                    run_in_env, send, tries_defects, wait_for)
+from lib.py.clones import Mirror, hold_clones
 from lib.py.queued import check_nothing_comes
 from lib.py.sockmap import (SK_SKB_STREAM_VERDICT, SK_SKB_VERDICT, Sockmap)
 
@@ -274,6 +274,29 @@ def hairpin(cfg, watched):
     ksft_eq(receiver.kinds["plain"], SIZE)
 
 
+@leaves_nothing
+def cloned(cfg):
+    """
+    Packets whose clones wait somewhere get heads of their own. The clones go,
+    others' data come, and only then does the application read its own.
+    """
+    if not cfg.is_rust and not tries_defects():
+        raise KsftSkipEx("C lends the memory of packets out again before they "
+                         "are read (defect 10)")
+    receiver, sender, binding = cfg.stream("4", queue=cfg.queues[0])
+    sock, others = cfg.connect("4", cfg.queues[0])
+    other = Receiver(sock, receiver.dmabuf, binding.id)
+    clones = Mirror(cfg)
+    send(sender, 0, 50000).finish()
+    receiver.wait_queued(50000)
+    ksft_ge(clones.waiting(), 1)
+    clones.close()
+    send(others, 0, 8 * MIB)
+    other.receive_all(8 * MIB)
+    receiver.receive_all(50000)
+    ksft_eq(receiver.kinds["dmabuf"], 50000)
+
+
 # --- a NIC that does not keep its word -------------------------------------
 
 @leaves_nothing
@@ -432,6 +455,7 @@ CASES = [
     sockmap_pass,
     sockmap_redirect,
     hairpin,
+    cloned,
     header_lost,
     header_too_long,
     data_too_long,

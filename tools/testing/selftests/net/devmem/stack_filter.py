@@ -11,12 +11,10 @@ import errno
 import socket
 import struct
 
-from lib.py import (MIB, KsftSkipEx, NetNSEnter, Receiver, base_fails, defect,
-                    defer, ksft_eq, ksft_exit, ksft_ge, ksft_pr, ksft_run,
-                    leaves_nothing, os_error, pattern, run_in_env, send,
-                    tries_defects)
+from lib.py import (NetNSEnter, base_fails, defect, defer, ksft_eq, ksft_exit,
+                    ksft_ge, ksft_pr, ksft_run, leaves_nothing, os_error,
+                    pattern, run_in_env, send)
 from lib.py import netfilter
-from lib.py.clones import hold_clones
 from lib.py.gro import poll_seldom
 
 QUEUE = 7
@@ -75,31 +73,6 @@ def rewritten(cfg):
 
 
 @leaves_nothing
-def cloned(cfg):
-    """
-    A rule rewrites the header of packets that a packet socket has clones of,
-    so that they get heads of their own. The clones go, others' data come, and
-    only then does the application read its own.
-    """
-    if not cfg.is_rust and not tries_defects():
-        raise KsftSkipEx("C lends the memory of packets out again before they "
-                         "are read (defect 10)")
-    receiver, sender, binding = cfg.stream("4", queue=cfg.queues[0])
-    sock, others = cfg.connect("4", cfg.queues[0])
-    other = Receiver(sock, receiver.dmabuf, binding.id)
-    clones = hold_clones(cfg)
-    netfilter.table(_input(f"tcp dport {sender.getpeername()[1]} "
-                           "ip dscp set cs1"))
-    send(sender, 0, 50000).finish()
-    receiver.wait_queued(50000)
-    clones.close()
-    send(others, 0, 8 * MIB)
-    other.receive_all(8 * MIB)
-    receiver.receive_all(50000)
-    ksft_eq(receiver.kinds["dmabuf"], 50000)
-
-
-@leaves_nothing
 def traced(cfg):
     """
     A traced UDP packet is shown, although the trace wants more bytes of it
@@ -137,7 +110,6 @@ def traced(cfg):
 CASES = [
     nfqueue,
     rewritten,
-    cloned,
     traced,
 ]
 

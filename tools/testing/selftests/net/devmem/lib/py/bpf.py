@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-The two BPF programs that the tests need, loaded and attached with libbpf: one
-that hands what arrives on a queue to the peer of a netkit device, and an XDP
-program that does nothing. They are short enough to do without a compiler.
+The BPF programs that the tests need, loaded and attached with libbpf: one that
+hands what arrives on a queue to the peer of a netkit device, one that clones
+what arrives to another device, and an XDP program that does nothing. They are
+short enough to do without a compiler.
 """
 
 import ctypes
@@ -16,6 +17,7 @@ _PROG_TYPE_SCHED_CLS = 3
 _PROG_TYPE_XDP = 6
 _TCX_INGRESS = 46
 _F_XDP_HAS_FRAGS = 1 << 5
+_HELPER_CLONE_REDIRECT = 13
 _HELPER_REDIRECT_PEER = 155
 
 # offset of queue_mapping, the number of the RX queue plus one
@@ -70,12 +72,37 @@ def _load(kind, insns, flags=0):
     return fd
 
 
+def _attach_tcx(ifindex, insns):
+    """Run a program on what arrives; returns a descriptor, closing detaches."""
+    prog = _load(_PROG_TYPE_SCHED_CLS, insns)
+    link = _libbpf().bpf_link_create(prog, ifindex, _TCX_INGRESS, None)
+    os.close(prog)
+    if link < 0:
+        raise OSError(-link, f"bpf_link_create: {os.strerror(-link)}")
+    return link
+
+
+def clone_to(ifindex, target):
+    """
+    Clone what arrives on @ifindex to the device with index @target. What is
+    cloned goes on with a head of its own, which is writable. Returns a
+    descriptor; closing it detaches.
+    """
+    return _attach_tcx(ifindex, [
+        _mov(2, target),
+        _mov(3, 0),
+        _insn(0x85, imm=_HELPER_CLONE_REDIRECT),
+        _mov(0, _TCX_NEXT),
+        _exit(),
+    ])
+
+
 def redirect_queue(ifindex, queue, primary):
     """
     Hand what arrives on RX queue @queue of @ifindex to the peer of the netkit
     device with index @primary. Returns a descriptor; closing it detaches.
     """
-    prog = _load(_PROG_TYPE_SCHED_CLS, [
+    return _attach_tcx(ifindex, [
         _insn(0x61, 2, 1, _SKB_QUEUE_MAPPING),    # r2 = skb->queue_mapping
         _insn(0x15, 2, off=2, imm=queue + 1),     # is it the one?
         _mov(0, _TCX_NEXT),
@@ -85,11 +112,6 @@ def redirect_queue(ifindex, queue, primary):
         _insn(0x85, imm=_HELPER_REDIRECT_PEER),
         _exit(),
     ])
-    link = _libbpf().bpf_link_create(prog, ifindex, _TCX_INGRESS, None)
-    os.close(prog)
-    if link < 0:
-        raise OSError(-link, f"bpf_link_create: {os.strerror(-link)}")
-    return link
 
 
 def xdp_pass(frags=True):
