@@ -242,9 +242,12 @@ class Receiver:
         """
         Receive and verify up to stream position @until.
 
-        Gives tokens back as it goes, except for the last @keep.
+        Gives tokens back as it goes, except for the last @keep: many at a time,
+        but all before it waits, for a small dma-buf may have no more.
         """
         while self.position < until:
+            if len(self.tokens) > keep and not self.readable(0):
+                self.release(len(self.tokens) - keep)
             if not self.receive(**kwargs).size:
                 raise StreamError(f"end of stream after {self.position} of "
                                   f"{until} bytes")
