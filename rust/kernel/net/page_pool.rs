@@ -44,6 +44,7 @@ pub trait MemoryProvider: Send + Sync + Sized + 'static {
 
     /// The driver lets go of a pool for which [`init`](Self::init) succeeded: the pool asks for no
     /// more niovs, and those that are out are with packets and their readers, not with hardware.
+    /// The net core says so with `CONFIG_NET_DEVMEM_RUST` only.
     ///
     /// Context: as the driver's `page_pool_destroy`, mostly process with the instance lock held.
     fn let_go(this: ArcBorrow<'_, Self>);
@@ -157,6 +158,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
                 alloc_netmems: Some(Self::alloc_netmems),
                 release_netmem: Some(Self::release_netmem),
                 init: Some(Self::init),
+                #[cfg(CONFIG_NET_DEVMEM_RUST)]
                 detached: Some(Self::detached),
                 destroy: Some(Self::destroy),
                 nl_fill: Some(Self::nl_fill),
@@ -209,6 +211,7 @@ impl<P: MemoryProvider> ProviderOps<P> {
     /// # Safety
     ///
     /// C calls it once for a pool for which `init` succeeded, before `destroy`.
+    #[cfg(CONFIG_NET_DEVMEM_RUST)]
     unsafe extern "C" fn detached(pool: *mut bindings::page_pool) {
         // SAFETY: As the caller promises.
         let provider = unsafe { bindings::net_mp_pool_priv(pool) };
