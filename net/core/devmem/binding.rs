@@ -83,16 +83,17 @@ pub(crate) struct Config {
 impl Binding {
     /// Attaches, maps and cuts up the dma-buf.
     fn import(
-        id: u32,
         dev: &NetDeviceGuard<'_>,
         wanted: &BindRx<'_>,
         config: Config,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<(Arc<Self>, Id)> {
         let buf = config.buf.clone();
         let size = buf.size() as u64;
-        let mapped = Mapped::empty().inspect_err(|_| wanted.out_of_memory())?;
-        // The exporter is not waited for here, whatever fails.
-        let mapped = ScopeGuard::new_with_data(mapped, |mapped| mapped.remove_user());
+        let mapped = Mapped::empty(dev).inspect_err(|_| wanted.out_of_memory())?;
+        let mapped = ScopeGuard::new_with_data(mapped, |mapped| {
+            mapped.remove_user();
+            mapped.settle();
+        });
         let attachment = config.buf.attach(&config.dma_dev).inspect_err(|_| {
             wanted.blame_buffer(fmt!("the dma-buf's exporter refuses the NIC's DMA device"));
         })?;
@@ -102,6 +103,9 @@ impl Binding {
             ));
         })?;
 
+        let mut reserved = None;
+        // Only now, for a dma-buf that does: who is refused takes no number from those who are not.
+        let id = || Ok(reserved.insert(Id::new()?).get());
         let cut = |mapping: &Mapping| {
             let runs = || {
                 let entries = mapping.sg_table().iter();
@@ -143,7 +147,7 @@ impl Binding {
         };
         let binding = Arc::new(binding, GFP_KERNEL).inspect_err(|_| wanted.out_of_memory())?;
         mapped.dismiss();
-        Ok(binding)
+        Ok((binding, reserved.ok_or(EINVAL)?))
     }
 
     /// Puts together what was imported.
@@ -222,8 +226,7 @@ impl Bound {
         wanted: &BindRx<'_>,
         config: Config,
     ) -> Result<Self> {
-        let id = Id::new().inspect_err(|_| wanted.out_of_memory())?;
-        let binding = Binding::import(id.get(), dev, wanted, config)?;
+        let (binding, id) = Binding::import(dev, wanted, config)?;
         let niovs = binding.memory.pool.area().niovs().len();
         let mut demand = Demand::of(dev, wanted);
 
@@ -232,6 +235,7 @@ impl Bound {
             .and_then(|()| binding.install(dev, wanted, &mut demand));
         if let Err(error) = installed {
             binding.close_queues(dev);
+            binding.mapped.settle();
             return Err(error);
         }
         demand.warn(niovs, wanted);

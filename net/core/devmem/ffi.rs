@@ -163,14 +163,11 @@ unsafe extern "C" fn netdev_nl_bind_tx_doit(
 
 /// # Safety
 ///
-/// C calls it for a valid device that is being unregistered, and is down.
+/// C calls it for a valid device that is being unregistered, is down, and is on no list.
 #[export]
 unsafe extern "C" fn net_devmem_netdev_leaves(dev: *mut bindings::net_device) {
     // SAFETY: The device is valid.
-    if unsafe { NetDevice::from_raw(dev) }.is_hardware() {
-        // Its driver is next, which no mapping may outlive.
-        unmap_unused();
-    }
+    unmap_unused(unsafe { NetDevice::from_raw(dev) });
 }
 
 fn errno(result: Result) -> c_int {

@@ -8,6 +8,7 @@
 
 use kernel::{
     alloc::flags::__GFP_NOWARN,
+    deferred::cond_resched,
     dma::DmaAddress,
     net::netmem::{DmabufArea, Niov},
     prelude::*,
@@ -99,6 +100,9 @@ impl From<Error> for PoolError {
     }
 }
 
+/// Runs to look at before others may use the CPU.
+const RUNS_A_TURN: usize = 4096;
+
 /// The niovs of a mapping, all of them free: what a [`NiovPool`] is made from.
 pub(crate) struct Niovs {
     area: Pin<KBox<DmabufArea>>,
@@ -109,9 +113,10 @@ impl Niovs {
     /// Cuts the mapping of a dma-buf of `size` bytes, with `runs` of (address, bytes), into niovs.
     ///
     /// What an exporter maps is input. That two runs may be of the same memory is its affair, as it
-    /// is that of who binds a dma-buf twice. Process context.
+    /// is that of who binds a dma-buf twice. `dmabuf_id` is asked for the id of the binding once the
+    /// runs are known to do. Process context.
     pub(crate) fn cut<I>(
-        dmabuf_id: u32,
+        dmabuf_id: impl FnOnce() -> Result<u32>,
         niov_shift: u32,
         size: u64,
         runs: impl Fn() -> I,
@@ -121,7 +126,10 @@ impl Niovs {
     {
         let mask = 1u64.checked_shl(niov_shift).ok_or(EINVAL)? - 1;
         let mut mapped = 0u64;
-        for (addr, len) in runs() {
+        for (number, (addr, len)) in runs().enumerate() {
+            if number % RUNS_A_TURN == 0 {
+                cond_resched();
+            }
             if (addr | len) & mask != 0 || len == 0 || addr.checked_add(len).is_none() {
                 return Err(PoolError::Run { addr, len });
             }
@@ -132,7 +140,7 @@ impl Niovs {
         }
 
         let count = u32::try_from(mapped >> niov_shift).map_err(|_| EOVERFLOW)?;
-        let area = DmabufArea::new(dmabuf_id, niov_shift, count, runs())?;
+        let area = DmabufArea::new(dmabuf_id()?, niov_shift, count, runs())?;
         let free = FreeStack::new(count)?;
         Ok(Self { area, free })
     }
@@ -228,7 +236,7 @@ mod tests {
     }
 
     fn pool_of(size: u64, runs: &[(DmaAddress, u64)]) -> Result<Pin<KBox<NiovPool>>, PoolError> {
-        let niovs = Niovs::cut(7, SHIFT, size, || runs.iter().copied())?;
+        let niovs = Niovs::cut(|| Ok(7), SHIFT, size, || runs.iter().copied())?;
         Ok(KBox::try_pin_init(NiovPool::new(niovs), GFP_KERNEL)?)
     }
 

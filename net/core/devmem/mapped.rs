@@ -11,6 +11,7 @@ use core::ptr;
 use kernel::{
     deferred::unbound_queue,
     dma_buf::Mapping,
+    net::netdevice::NetDevice,
     prelude::*,
     sync::{new_mutex, Arc, Mutex, SetOnce},
     workqueue::{impl_has_work, new_work, Work, WorkItem},
@@ -23,8 +24,20 @@ pub(crate) struct Mapped {
     #[pin]
     mapping: Mutex<Option<Mapping>>,
     users: Users,
+    nic: Option<Nic>,
     #[pin]
     unmap: Work<Mapped>,
+}
+
+/// Which NIC it is, as long as that is there: an address to compare.
+#[derive(PartialEq)]
+struct Nic(usize);
+
+impl Nic {
+    /// The device, if it is a NIC.
+    fn of(dev: &NetDevice) -> Option<Self> {
+        dev.is_hardware().then(|| Self(ptr::from_ref(dev).addr()))
+    }
 }
 
 /// Those that have not ended. The lock is the innermost.
@@ -38,17 +51,24 @@ pub(crate) fn init() -> Result {
     Ok(())
 }
 
-/// Unmaps what a workqueue has been told to unmap and has not. Process context.
-pub(crate) fn unmap_unused() {
-    let Some(all) = ALL.as_ref() else {
+/// A device leaves, which nobody can find any more, and its driver is next: unmaps what a workqueue
+/// has been told to unmap for it, and has not. Process context.
+pub(crate) fn unmap_unused(dev: &NetDevice) {
+    let (Some(all), Some(nic)) = (ALL.as_ref(), Nic::of(dev)) else {
         return;
     };
     let next = || {
         let all = all.lock();
-        all.iter().find(|mapped| mapped.users.is_none()).cloned()
+        let mut unused = all.iter().filter(|mapped| mapped.users.is_none());
+        unused.find(|mapped| mapped.may_be_for(&nic)).cloned()
     };
 
-    while let Some(mapped) = next() {
+    // Others may be added meanwhile, for leased queues of other NICs.
+    let most = all.lock().len();
+    for _ in 0..most {
+        let Some(mapped) = next() else {
+            return;
+        };
         mapped.unmap();
     }
 }
@@ -66,16 +86,17 @@ impl WorkItem for Mapped {
 }
 
 impl Mapped {
-    /// A place for a mapping, with one user. What may fail has not failed then.
+    /// A place for a mapping that `dev` is bound with, with one user.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn empty() -> Result<Arc<Self>> {
+    pub(crate) fn empty(dev: &NetDevice) -> Result<Arc<Self>> {
         let mapped = Arc::pin_init(
             pin_init!(Self {
                 mapping <- new_mutex!(None),
                 users: Users::one(),
+                nic: Nic::of(dev),
                 unmap <- new_work!("Mapped::unmap"),
             }),
             GFP_KERNEL,
@@ -104,6 +125,20 @@ impl Mapped {
         if self.users.remove() {
             // If it is there already, so much the better.
             let _ = unbound_queue().enqueue(self.clone());
+        }
+    }
+
+    /// Whether it may be for a NIC. A device that is none has leased the queues of one, which the
+    /// binding does not know.
+    fn may_be_for(&self, nic: &Nic) -> bool {
+        self.nic.as_ref().is_none_or(|own| own == nic)
+    }
+
+    /// A bind has failed. With the lock of a device that has only leased its queues, their NIC may
+    /// leave now and has to wait for the caller, but not for a work item. Process context.
+    pub(crate) fn settle(&self) {
+        if self.nic.is_none() && self.users.is_none() {
+            self.unmap();
         }
     }
 

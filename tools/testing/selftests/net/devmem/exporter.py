@@ -15,11 +15,11 @@ import os
 import time
 
 from lib.py import (Binding, KsftNamedVariant, KsftSkipEx, MIB, NetdevFamily,
-                    Nic, NlError, Receiver, bind_request, bound_queues, defect,
-                    defer, expect_refused, ksft_eq, ksft_exit, ksft_ge, ksft_lt,
-                    ksft_ne, ksft_pr, ksft_run, ksft_true, ksft_variants,
-                    leaves_nothing, page_pools, run_in_env, send,
-                    tries_defects, try_bind, wait_for)
+                    NetdevSimDev, Nic, NlError, Receiver, bind_request,
+                    bound_queues, defect, defer, expect_refused, ksft_eq,
+                    ksft_exit, ksft_ge, ksft_lt, ksft_ne, ksft_pr, ksft_run,
+                    ksft_true, ksft_variants, leaves_nothing, page_pools,
+                    run_in_env, send, tries_defects, try_bind, wait_for)
 from lib.py.exporter import LONGEST_RUN, PAGE, ExporterBuffer, Run, load
 
 # Payload of a packet with an MTU of 1500: each one takes a niov.
@@ -181,7 +181,12 @@ REFUSAL = {"attach": "refuses", "map": "cannot map"}
                                      ("map", errno.EREMOTEIO))])
 @leaves_nothing
 def refused(cfg, step, number):
-    """The exporter's errno reaches the caller; then it can be tried again."""
+    """
+    The exporter's errno reaches the caller; then it can be tried again. Who is
+    refused takes no number from those who are not.
+    """
+    other = _bind(cfg, _buffer([64]))
+    other.close()
     buffer = _buffer([64, 1, 64])
     buffer.fail(step, number)
     request = bind_request(cfg.ifindex, buffer.fd, cfg.queues)
@@ -194,10 +199,13 @@ def refused(cfg, step, number):
     ksft_eq((counts.attached, counts.detached), (attached, attached))
     ksft_eq((counts.mapped, counts.unmapped), (0, 0))
     ksft_eq(bound_queues(cfg.netdev, cfg.ifindex), {})
+    wait_for(lambda: not page_pools(cfg.netdev, cfg.ifindex), DEADLINE)
     ksft_eq(page_pools(cfg.netdev, cfg.ifindex), [])
 
     buffer.fail(step, 0)
-    _bind(cfg, buffer, cfg.queues).close()
+    binding = _bind(cfg, buffer, cfg.queues)
+    binding.close()
+    ksft_eq(binding.id, other.id + 1)
     wait_for(lambda: buffer.counts().detached == attached + 1, DEADLINE)
     counts = buffer.counts()
     ksft_eq((counts.attached, counts.detached), (attached + 1, attached + 1))
@@ -365,6 +373,27 @@ def slow_unmap_refused(cfg):
         ksft_lt(took, STALL / 2)
     else:
         defect(took > STALL / 2, "others wait for the exporter")
+    _check_over(buffer)
+
+
+@leaves_nothing
+def slow_unmap_and_others(cfg):
+    """
+    Nor does it delay another NIC that goes: the driver of the one stays.
+    """
+    if not cfg.is_rust:
+        raise KsftSkipEx("C lets the driver go without waiting")
+    buffer = _buffer([64])
+    binding = _bind(cfg, buffer)
+    buffer.stall(STALL)
+    binding.close()
+    other = NetdevSimDev()
+    begun = time.monotonic()
+    other.remove()
+    took = time.monotonic() - begun
+    ksft_pr(f"gone in {took:.3f} s")
+    ksft_lt(took, STALL / 2)
+    ksft_eq(buffer.counts().unmapped, 0, "the unmap must take its time")
     _check_over(buffer)
 
 
@@ -606,6 +635,7 @@ CASES = [
     no_memory,
     slow_unmap,
     slow_unmap_refused,
+    slow_unmap_and_others,
     # last: the NIC is set up again after these
     restart_failed,
     slow_unmap_and_gone,
