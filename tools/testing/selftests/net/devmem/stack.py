@@ -367,6 +367,52 @@ def end_lost(cfg):
     ksft_ge(cfg.driver_counter("rx_desc_err_dropped_pkt"), before + 1)
 
 
+def _completions(cfg, queue):
+    return cfg.driver_counter(f"rx_completed_desc[{queue}]")
+
+
+def _unbind(_cfg, binding):
+    binding.close()
+
+
+def _down_and_up(cfg, _binding):
+    cfg.link_down()
+    cfg.link_up()
+
+
+def _reset(cfg, _binding):
+    before = cfg.resets()
+    with cfg.faults("reset-request=after-ms=0,port=0"):
+        ksft_true(wait_for(lambda: cfg.resets() > before, 30),
+                  "the driver does not reset the device")
+    cfg.rules.clear()  # gone with it
+    cfg.wait_carrier()
+
+
+@ksft_variants([KsftNamedVariant("unbind", _unbind),
+                KsftNamedVariant("link", _down_and_up),
+                KsftNamedVariant("reset", _reset)])
+@leaves_nothing
+@base_fails("forgets the skb that it is at when the queue stops")
+def unfinished(cfg, end):
+    """
+    A packet goes on, says the NIC, and then its queue stops. No piece is lost,
+    and once there is a queue again it comes again.
+    """
+    queue = cfg.queues[0]
+    receiver, sender, binding = cfg.stream("4", queue=queue)
+    before = _completions(cfg, queue)
+    # the second segment and all that follow are lost on the way
+    with cfg.faults(f"end-lost=port=0,queue={queue},count=1",
+                    "drop=port=1,min-len=67,nth=2,count=0"):
+        sender.sendall(pattern(0, 1000))
+        ksft_true(wait_for(lambda: _completions(cfg, queue) > before, 10),
+                  "the packet does not come")
+        time.sleep(0.5)
+        end(cfg, binding)
+    receiver.receive_all(1000)
+
+
 # --- others who look -------------------------------------------------------
 
 @leaves_nothing
@@ -460,6 +506,7 @@ CASES = [
     header_too_long,
     data_too_long,
     end_lost,
+    unfinished,
     packet_socket,
     zerocopy_receive,
     ktls,

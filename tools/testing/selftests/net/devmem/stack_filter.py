@@ -11,15 +11,18 @@ import errno
 import socket
 import struct
 
-from lib.py import (NetNSEnter, base_fails, defect, defer, ksft_eq, ksft_exit,
-                    ksft_ge, ksft_pr, ksft_run, leaves_nothing, os_error,
-                    pattern, run_in_env, send)
+from lib.py import (KsftNamedVariant, NetNSEnter, base_fails, defect, defer,
+                    ksft_eq, ksft_exit, ksft_ge, ksft_pr, ksft_run,
+                    ksft_variants, leaves_nothing, os_error, pattern,
+                    run_in_env, send)
 from lib.py import netfilter
 from lib.py.gro import poll_seldom
+from lib.py.reports import Reports
 
 QUEUE = 7
 # Ethernet is not among what NFQUEUE hands over: IPv4, and TCP with a timestamp
 HEADERS = 20 + 32
+ETHERNET = 14
 MTU = 1500
 
 
@@ -107,10 +110,47 @@ def traced(cfg):
     ksft_eq(len(trace.transport_header(5) or b""), 20)
 
 
+@ksft_variants([KsftNamedVariant("headers", 60), KsftNamedVariant("more", 128)])
+@leaves_nothing
+@base_fails("reports what others' packets had there, and calls it a success")
+def reported(cfg, size):
+    """
+    A BPF program reports the first bytes of packets: of device memory only as
+    many as can be read. What others sent through the same ring is in none.
+    """
+    reports = Reports(cfg, 200, size)
+    theirs = b"another connection's data " * 10
+    with socket.create_server((cfg.addr_v["4"], 0)) as listener:
+        with NetNSEnter(cfg.remote_ns):
+            other = socket.create_connection(listener.getsockname())
+        defer(other.close)
+        sock, _ = listener.accept()
+    defer(sock.close)
+    seen = 0
+    for _ in range(300):
+        other.sendall(theirs)
+        sock.recv(4096)
+        seen += len(reports.read())
+    ksft_ge(seen, 200)
+    receiver, sender, _ = cfg.stream("4")
+    send(sender, 0, 20000).finish()
+    receiver.receive_all(20000)
+    ksft_eq(receiver.kinds["dmabuf"], 20000)
+    found = reports.read()
+    ksft_pr(f"{seen} reports of others, {len(found)} of device memory")
+    wrong = [raw for raw in found if b"connection" in raw]
+    ksft_eq(len(wrong), 0, "reports with others' data")
+    if size > ETHERNET + HEADERS:
+        ksft_eq(len(found), 0, "reports of what cannot be read")
+    else:
+        ksft_ge(len(found), 1)
+
+
 CASES = [
     nfqueue,
     rewritten,
     traced,
+    reported,
 ]
 
 

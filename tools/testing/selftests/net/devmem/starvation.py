@@ -9,12 +9,13 @@ as a frame fits, packets get through, and the kernel says what will not do.
 
 import errno
 import socket
+import sys
 
 from lib.py import (Binding, KsftNamedVariant, KsftSkipEx, Receiver, Udmabuf,
                     base_fails, bind_request, bound_queues, defer,
                     expect_refused, ip, ksft_eq, ksft_exit, ksft_ge, ksft_in,
                     ksft_pr, ksft_run, ksft_variants, leaves_nothing,
-                    run_in_env, send, try_bind)
+                    run_in_env, send, try_bind, wait_for)
 from lib.py.traffic import TCP_RTO_MAX_MS, TCP_RTO_MIN_US
 
 NIOV = 4096
@@ -23,8 +24,7 @@ HEADERS = 40
 SOON = 15
 # As many as gve posts at a time, and one less and more.
 COUNTS = (31, 32, 33, 1)
-# Niovs of segments that came before a lost one: they wait for it.
-EARLY = 8
+SO_MEMINFO = 55
 
 posts_few = base_fails("does not tell the NIC of fewer than 32 buffers")
 
@@ -82,19 +82,33 @@ class Hoard:
         # more than all the turns take
         self.size = 640 * self.frame * NIOV
         self.thread = send(sender, 0, self.size)
-        self.early = 0
         self.fill()
 
+    def _early(self):
+        """
+        Niovs of segments that came before a lost one, and wait for it. If they
+        have all that is left, so does everybody: it cannot come again.
+        """
+        memory = self.receiver.sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4)
+        return int.from_bytes(memory, sys.byteorder) // NIOV
+
+    def _none_left(self):
+        held = len(self.receiver.tokens) + self._early()
+        return held > self.niovs - self.frame
+
     def fill(self):
-        """Receive something, until what is left cannot hold a frame."""
-        most = self.niovs - self.frame - self.early
-        held = 0
-        while held <= most:
-            if not self.receiver.readable(SOON):
-                raise TimeoutError(f"silence with {held} of {self.niovs} "
+        """Receive until what is left cannot hold a frame."""
+        held = self.receiver.tokens
+        while len(held) <= self.niovs - self.frame:
+            if not wait_for(lambda: self.receiver.readable(0) or
+                            self._none_left(), SOON):
+                raise TimeoutError(f"silence with {len(held)} of {self.niovs} "
                                    "niovs held")
+            if not self.receiver.readable(0):
+                ksft_pr(f"{self._early()} niovs wait for what is lost")
+                return
             self.receiver.receive()
-            held = len(self.receiver.tokens)
+            held = self.receiver.tokens
 
     def give_back(self, frames):
         """Release what so many frames take; that many have to get through."""
@@ -122,20 +136,18 @@ def given_back(cfg):
     hoard.finish()
 
 
-def _other_rings(cfg, hoard):
+def _other_rings(cfg):
     """All queues are made anew, with other rings."""
     cfg.use_rx_ring(cfg.rings()["rx"] // 2)
-    hoard.early = EARLY
 
 
-def _link(cfg, hoard):
+def _link(cfg):
     """The link goes down, and comes back up."""
     cfg.link_down()
     cfg.link_up()
-    hoard.early = EARLY
 
 
-def _neighbour(cfg, _hoard):
+def _neighbour(cfg):
     """Another queue is restarted, twice, while this one has nothing."""
     dmabuf, binding = cfg.bind(64 * NIOV, cfg.queues[1:2])
     binding.close()
@@ -153,7 +165,7 @@ def given_back_after(cfg, happens):
     is empty then, and no packet comes in to have it filled.
     """
     hoard = Hoard(cfg)
-    happens(cfg, hoard)
+    happens(cfg)
     for count in COUNTS:
         hoard.give_back(count)
     hoard.finish()

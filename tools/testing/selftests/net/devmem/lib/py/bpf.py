@@ -3,8 +3,8 @@
 """
 The BPF programs that the tests need, loaded and attached with libbpf: one that
 hands what arrives on a queue to the peer of a netkit device, one that clones
-what arrives to another device, and an XDP program that does nothing. They are
-short enough to do without a compiler.
+what arrives to another device, one that reports its first bytes, and an XDP
+program that does nothing. They are short enough to do without a compiler.
 """
 
 import ctypes
@@ -18,6 +18,8 @@ _PROG_TYPE_XDP = 6
 _TCX_INGRESS = 46
 _F_XDP_HAS_FRAGS = 1 << 5
 _HELPER_CLONE_REDIRECT = 13
+_HELPER_PERF_EVENT_OUTPUT = 25
+_PSEUDO_MAP_FD = 1
 _HELPER_REDIRECT_PEER = 155
 
 # offset of queue_mapping, the number of the RX queue plus one
@@ -39,7 +41,8 @@ class _LoadOpts(ctypes.Structure):
                 ("unused", ctypes.c_uint64)]
 
 
-def _libbpf():
+def libbpf():
+    """The library, or a skip where there is none."""
     try:
         lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError as error:
@@ -64,7 +67,7 @@ def _exit():
 def _load(kind, insns, flags=0):
     code = ctypes.create_string_buffer(b"".join(insns), 8 * len(insns))
     opts = _LoadOpts(sz=ctypes.sizeof(_LoadOpts), prog_flags=flags)
-    fd = _libbpf().bpf_prog_load(kind, b"devmem_test", b"GPL", code,
+    fd = libbpf().bpf_prog_load(kind, b"devmem_test", b"GPL", code,
                                  ctypes.c_size_t(len(insns)),
                                  ctypes.byref(opts))
     if fd < 0:
@@ -75,7 +78,7 @@ def _load(kind, insns, flags=0):
 def _attach_tcx(ifindex, insns):
     """Run a program on what arrives; returns a descriptor, closing detaches."""
     prog = _load(_PROG_TYPE_SCHED_CLS, insns)
-    link = _libbpf().bpf_link_create(prog, ifindex, _TCX_INGRESS, None)
+    link = libbpf().bpf_link_create(prog, ifindex, _TCX_INGRESS, None)
     os.close(prog)
     if link < 0:
         raise OSError(-link, f"bpf_link_create: {os.strerror(-link)}")
@@ -92,6 +95,27 @@ def clone_to(ifindex, target):
         _mov(2, target),
         _mov(3, 0),
         _insn(0x85, imm=_HELPER_CLONE_REDIRECT),
+        _mov(0, _TCX_NEXT),
+        _exit(),
+    ])
+
+
+def report(ifindex, events, longer, size):
+    """
+    Report the first @size bytes of what arrives on @ifindex and is @longer than
+    so many to a map of perf events. Returns a descriptor; closing it detaches.
+    """
+    return _attach_tcx(ifindex, [
+        _insn(0x61, 6, 1),                           # r6 = skb->len
+        _insn(0x25, 6, off=2, imm=longer),           # more?
+        _mov(0, _TCX_NEXT),
+        _exit(),
+        _insn(0x7b, 10, 6, -8),                      # the record: r6
+        _insn(0x18, 2, _PSEUDO_MAP_FD, imm=events), _insn(0),
+        _insn(0x18, 3, imm=-1), _insn(0, imm=size),  # this CPU; bytes
+        _insn(0xbf, 4, 10), _insn(0x07, 4, imm=-8),
+        _mov(5, 8),
+        _insn(0x85, imm=_HELPER_PERF_EVENT_OUTPUT),
         _mov(0, _TCX_NEXT),
         _exit(),
     ])
@@ -127,6 +151,6 @@ def xdp_pass(frags=True):
 
 def xdp_attach(ifindex, prog, mode):
     """Attach an XDP program, or none with -1; raises OSError."""
-    error = _libbpf().bpf_xdp_attach(ifindex, prog, mode, None)
+    error = libbpf().bpf_xdp_attach(ifindex, prog, mode, None)
     if error:
         raise OSError(-error, f"bpf_xdp_attach: {os.strerror(-error)}")
