@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 
-from lib.py import tcpinfo
+from lib.py import netfilter, tcpinfo
 from lib.py import (KsftNamedVariant, KsftSkipEx, Receiver, base_fails, defer,
                     ethtool, ksft_eq, ksft_exit, ksft_ge, ksft_ne, ksft_run,
                     ksft_variants, leaves_nothing, merges_packets, os_error,
@@ -28,6 +28,7 @@ from lib.py.weather import KINDS, Weather, impatient
 from stack import _beyond, connect_beyond
 
 SIZE = 6000
+NFQUEUE = 7
 LATE = int(os.environ.get("DEVMEM_SPLIT_LATE", "0"))
 
 in_any_weather = ksft_variants([KsftNamedVariant(kind.replace("-", "_"), kind)
@@ -238,16 +239,40 @@ def hairpin(cfg, kind):
     ksft_eq(receiver.kinds["plain"], at)
 
 
+@in_any_weather
+@leaves_nothing
+@base_fails("hands zeros to the application in place of the data (R1)")
+def queued(cfg, kind):
+    """All goes through NFQUEUE, where user space sees the headers."""
+    _exact()
+    weather = Weather(cfg, kind)
+    receiver, sender, _ = weather.stream()
+    start = receiver.position
+    queue = netfilter.Queue(NFQUEUE)
+    defer(queue.close)
+    netfilter.table("chain input { type filter hook input priority 0; "
+                    f"tcp dport {sender.getpeername()[1]} "
+                    f"queue num {NFQUEUE}; }}")
+    with weather:
+        at = _send_segments(sender, start)
+        receiver.receive_all(at)
+    ksft_eq(receiver.kinds["dmabuf"], at - start)
+    ksft_ge(len(queue.packets), 1)
+    weather.check_struck(sender)
+
+
 @ksft_variants([
     KsftNamedVariant(f"{fault}_{kind}".replace("-", "_"), fault, kind)
-    for fault in ("header-lost", "header-long") for kind in KINDS])
+    for fault in ("header-lost", "header-long", "data-long", "end-lost")
+    for kind in KINDS])
 @leaves_nothing
-@base_fails("panics on a packet whose header the NIC left in the buffer, and "
-            "reads beyond the end of one that is too long (defect 3)")
-def header(cfg, fault, kind):
+@base_fails("panics on a packet whose header the NIC left in the buffer, reads "
+            "beyond the end of one that is too long (defect 3), and so on")
+def nonsense(cfg, fault, kind):
     """
-    The NIC says of some packets that it has split them and has not, or names
-    more header than there is: dropped, and sent again.
+    The NIC says of some packets that it has split them and has not, names more
+    header or more data than there are, or has them go on: dropped, and sent
+    again.
     """
     _exact()
     weather = Weather(cfg, kind)
@@ -273,7 +298,8 @@ CASES = [
     sockmap_redirect,
     signed,
     hairpin,
-    header,
+    queued,
+    nonsense,
 ]
 
 
