@@ -198,9 +198,9 @@ DEFECTS = (
     Defect("F52", "gve loses a packet that another one interrupts, with its pieces of the dma-buf.",
            "stack:end_lost", fix=("0052",), c=Fails("niovs out", alone=True)),
     Defect("F53", "gve loses an unfinished packet with its queue, and its pieces of the dma-buf.",
-           "stack:unfinished.*", fix=("0053",), c=Fails("", alone=True)),
+           "stack:unfinished.*", fix=("0053",), c=Fails("niovs out", alone=True)),
     Defect("F54", "BPF programs report others' bytes in place of those that cannot be read.",
-           "stack_filter:reported.*", fix=("0054",), c=Fails("reports with others' data")),
+           "stack_filter:reported.*", fix=("0054",), c=Fails("reports (with others|of what)")),
 
     Defect("F00", "A program that gives token 0 back is handed out 0 as a token from then on.",
            "token_numbers:zero_is_no_token", c=Fails("0 is handed out"),
