@@ -113,8 +113,8 @@ impl Niovs {
     /// Cuts the mapping of a dma-buf of `size` bytes, with `runs` of (address, bytes), into niovs.
     ///
     /// What an exporter maps is input. That two runs may be of the same memory is its affair, as it
-    /// is that of who binds a dma-buf twice. `dmabuf_id` is asked for the id of the binding once the
-    /// runs are known to do. Process context.
+    /// is that of who binds a dma-buf twice. `dmabuf_id` is asked for the id of the binding once
+    /// the runs are known to do. Process context.
     pub(crate) fn cut<I>(
         dmabuf_id: impl FnOnce() -> Result<u32>,
         niov_shift: u32,
