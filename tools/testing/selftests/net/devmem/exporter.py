@@ -378,9 +378,7 @@ def slow_unmap_refused(cfg):
 
 @leaves_nothing
 def slow_unmap_and_others(cfg):
-    """
-    Nor does it delay another NIC that goes: the driver of the one stays.
-    """
+    """Nor does it delay another NIC that goes: the driver of the one stays."""
     if not cfg.is_rust:
         raise KsftSkipEx("C lets the driver go without waiting")
     buffer = _buffer([64])

@@ -250,9 +250,8 @@ def queued(cfg, kind):
     start = receiver.position
     queue = netfilter.Queue(NFQUEUE)
     defer(queue.close)
-    netfilter.table("chain input { type filter hook input priority 0; "
-                    f"tcp dport {sender.getpeername()[1]} "
-                    f"queue num {NFQUEUE}; }}")
+    netfilter.table(netfilter.input_chain(
+        f"tcp dport {sender.getpeername()[1]} queue num {NFQUEUE}"))
     with weather:
         at = _send_segments(sender, start)
         receiver.receive_all(at)

@@ -26,10 +26,6 @@ ETHERNET = 14
 MTU = 1500
 
 
-def _input(rule):
-    return f"chain input {{ type filter hook input priority 0; {rule}; }}"
-
-
 @leaves_nothing
 @base_fails("hands zeros to the application in place of the data (R1)")
 def nfqueue(cfg):
@@ -42,8 +38,8 @@ def nfqueue(cfg):
     receiver, sender, _ = cfg.stream("4")
     queue = netfilter.Queue(QUEUE)
     defer(queue.close)
-    netfilter.table(_input(f"tcp dport {sender.getpeername()[1]} "
-                           f"queue num {QUEUE}"))
+    netfilter.table(netfilter.input_chain(
+        f"tcp dport {sender.getpeername()[1]} queue num {QUEUE}"))
     send(sender, 0, size)
     receiver.receive_all(size)
     ksft_eq(receiver.kinds["dmabuf"], size)
@@ -62,8 +58,8 @@ def rewritten(cfg):
     """
     receiver, sender, binding = cfg.stream("4")
     netfilter.table("chain change { }",
-                    _input(f"tcp dport {sender.getpeername()[1]} "
-                           "jump change"))
+                    netfilter.input_chain(
+                        f"tcp dport {sender.getpeername()[1]} jump change"))
     # behind the timestamp: the first two bytes of the payload
     netfilter.overwrite_payload("change", 32, b"\xaa\xbb", 16)
     sender.sendall(pattern(0, 1000))
@@ -88,7 +84,8 @@ def traced(cfg):
     sock.settimeout(10)
     port = sock.getsockname()[1]
     cfg.steer("4", port, cfg.queues[0], "udp")
-    netfilter.table(_input(f"udp dport {port} meta nftrace set 1"))
+    netfilter.table(netfilter.input_chain(
+        f"udp dport {port} meta nftrace set 1"))
     with NetNSEnter(cfg.remote_ns):
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     defer(sender.close)

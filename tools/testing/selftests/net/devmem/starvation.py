@@ -92,23 +92,22 @@ class Hoard:
         memory = self.receiver.sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4)
         return int.from_bytes(memory, sys.byteorder) // NIOV
 
-    def _none_left(self):
-        held = len(self.receiver.tokens) + self._early()
-        return held > self.niovs - self.frame
+    def _fits(self, early=0):
+        """Whether what is left can hold a frame."""
+        left = self.niovs - len(self.receiver.tokens) - early
+        return left >= self.frame
 
     def fill(self):
         """Receive until what is left cannot hold a frame."""
-        held = self.receiver.tokens
-        while len(held) <= self.niovs - self.frame:
+        while self._fits():
             if not wait_for(lambda: self.receiver.readable(0) or
-                            self._none_left(), SOON):
-                raise TimeoutError(f"silence with {len(held)} of {self.niovs} "
-                                   "niovs held")
+                            not self._fits(self._early()), SOON):
+                raise TimeoutError(f"silence with {len(self.receiver.tokens)} "
+                                   f"of {self.niovs} niovs held")
             if not self.receiver.readable(0):
                 ksft_pr(f"{self._early()} niovs wait for what is lost")
                 return
             self.receiver.receive()
-            held = self.receiver.tokens
 
     def give_back(self, frames):
         """Release what so many frames take; that many have to get through."""

@@ -68,8 +68,8 @@ def _load(kind, insns, flags=0):
     code = ctypes.create_string_buffer(b"".join(insns), 8 * len(insns))
     opts = _LoadOpts(sz=ctypes.sizeof(_LoadOpts), prog_flags=flags)
     fd = libbpf().bpf_prog_load(kind, b"devmem_test", b"GPL", code,
-                                 ctypes.c_size_t(len(insns)),
-                                 ctypes.byref(opts))
+                                ctypes.c_size_t(len(insns)),
+                                ctypes.byref(opts))
     if fd < 0:
         raise OSError(-fd, f"bpf_prog_load: {os.strerror(-fd)}")
     return fd

@@ -50,6 +50,11 @@ def table(*chains):
     defer(cmd, f"nft delete table ip {TABLE}", timeout=60)
 
 
+def input_chain(rule):
+    """A chain for table() with a rule for what arrives here."""
+    return f"chain input {{ type filter hook input priority 0; {rule}; }}"
+
+
 def _expression(name, *attrs):
     return attr(_LIST_ELEM, [string(_EXPR_NAME, name),
                              attr(_EXPR_DATA, list(attrs))])
